@@ -1,0 +1,1 @@
+"""packerlabimaging: from the rig's raw files of an imaging+ experiment to results."""

@@ -1,0 +1,190 @@
+"""Readers: one small class per format, found by name or by looking at the file.
+
+A reader declares what it is (``name``, ``kind``, ``description``) and has two methods that matter: ``detect`` looks at a
+path and says cheaply whether it is this format; ``open`` returns the core value of its kind, reading headers only. Readers
+are entry points of the group ``packerlabimaging.readers``, ours and third parties' alike; :func:`register_reader` adds one
+for the running program.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+from packerlabimaging._registry import Registry
+from packerlabimaging.core.findings import Finding
+from packerlabimaging.core.movie import Movie
+from packerlabimaging.core.photostim import PhotostimProtocol
+from packerlabimaging.core.segmentation import Segmentation
+from packerlabimaging.core.signals import Signals
+from packerlabimaging.errors import AmbiguousInputError, MissingFileError, ParameterError, UnknownFormatError
+
+Kind = Literal["movie", "signals", "photostim", "segmentation"]
+
+KINDS: Mapping[str, str] = {
+    "movie": "a movie",
+    "signals": "recorded signals",
+    "photostim": "a photostimulation protocol",
+    "segmentation": "a segmentation",
+}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a reader can say about a path without reading its data.
+
+    Parameters
+    ----------
+    path
+        The path.
+    format
+        Name of the reader.
+    kind
+        What it holds.
+    facts
+        Name and value of what was read, JSON-compatible, in the order to be shown; units in the names.
+    findings
+        What looks wrong or was tolerated.
+    """
+
+    path: str
+    format: str
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+
+class Reader(ABC):
+    """Contract of a reader. It has no state: an instance only carries the methods."""
+
+    name: ClassVar[str]
+    """Short name, as in ``reader = "packio"``."""
+    kind: ClassVar[Kind]
+    """What ``open`` returns: a Movie, Signals, a PhotostimProtocol or a Segmentation."""
+    description: ClassVar[str]
+    """One line for lists and errors: program, file names."""
+
+    @abstractmethod
+    def detect(self, path: Path) -> bool:
+        """Say whether ``path`` (which exists) is this format. Cheap: names and first bytes. Never raises on odd files."""
+
+    @abstractmethod
+    def open(self, path: Path, **options: Any) -> Any:
+        """Open ``path``; read headers only. Options are keyword-only, with defaults, and documented here."""
+
+    @abstractmethod
+    def inspect(self, path: Path) -> Inspection:
+        """Describe ``path`` for a person: what it holds and what looks wrong. Reads headers only."""
+
+
+readers: Registry[Reader] = Registry("reader", "packerlabimaging.readers")
+
+
+def register_reader(cls: type[Reader]) -> type[Reader]:
+    """Make a reader known to this program; usable as a class decorator."""
+    return readers.register(cls)
+
+
+def find_readers(path: str | Path, kind: Kind | None = None) -> list[Reader]:
+    """Return the readers that recognise ``path``.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such file or folder.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
+    candidates = [cls() for cls in readers.all().values() if kind is None or cls.kind == kind]
+    return [reader for reader in candidates if reader.detect(path)]
+
+
+def find_reader(path: str | Path, kind: Kind, *, reader: str | None = None) -> Reader:
+    """Return the one reader for ``path``: the named one, or the only one that recognises it.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such file or folder.
+    UnknownFormatError
+        If no reader of this kind recognises it, or the named one does not exist.
+    AmbiguousInputError
+        If several do; the message lists them.
+    """
+    path = Path(path)
+    if reader is not None:
+        chosen = readers.get(reader)()
+        if chosen.kind != kind:
+            raise ParameterError(f"The reader '{reader}' reads {KINDS[chosen.kind]}, not {KINDS[kind]}.")
+        if not path.exists():
+            raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
+        return chosen
+    found = find_readers(path, kind)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(f'"{candidate.name}"' for candidate in found)
+        raise AmbiguousInputError(f"'{path}' can be read as {names}. Say which with reader=.")
+    others = [candidate.name for candidate in find_readers(path)]
+    if others:
+        raise UnknownFormatError(
+            f"'{path}' is not {KINDS[kind]}: it was recognised as {', '.join(others)}. Pass it to the matching input."
+        )
+    known = "; ".join(f"{cls.name} ({cls.description})" for cls in readers.all().values() if cls.kind == kind)
+    raise UnknownFormatError(f"No reader recognises '{path}' as {KINDS[kind]}. Readers of this kind: {known or 'none'}.")
+
+
+def open_movie(
+    path: str | Path, *, reader: str | None = None, channel: int | str | None = None, plane: int | None = None, **options: Any
+) -> Movie:
+    """Open a movie: one channel of one plane, headers only.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    reader
+        Name of the reader; detected by default.
+    channel
+        Channel by name or by the number that the acquisition program gives it; needed where there are several.
+    plane
+        Zero-based plane; needed where there are several.
+    options
+        Further options of the reader.
+
+    Raises
+    ------
+    AmbiguousInputError
+        If there are several channels or planes, or readers, and none was chosen; the choices are listed.
+    """
+    found = find_reader(path, "movie", reader=reader)
+    return cast(Movie, found.open(Path(path), channel=channel, plane=plane, **options))
+
+
+def open_signals(path: str | Path, *, reader: str | None = None, **options: Any) -> Signals:
+    """Open recorded signals lazily; see :func:`open_movie` for ``reader`` and errors."""
+    return cast(Signals, find_reader(path, "signals", reader=reader).open(Path(path), **options))
+
+
+def read_photostim(path: str | Path, *, reader: str | None = None, **options: Any) -> PhotostimProtocol:
+    """Read a photostimulation protocol; see :func:`open_movie` for ``reader`` and errors."""
+    return cast(PhotostimProtocol, find_reader(path, "photostim", reader=reader).open(Path(path), **options))
+
+
+def open_segmentation(path: str | Path, *, reader: str | None = None, **options: Any) -> Segmentation:
+    """Open the results of a segmentation program; see :func:`open_movie` for ``reader`` and errors."""
+    return cast(Segmentation, find_reader(path, "segmentation", reader=reader).open(Path(path), **options))
+
+
+def inspect_path(path: str | Path) -> list[Inspection]:
+    """Describe a file or folder with every reader that recognises it; see the errors of :func:`find_readers`."""
+    return [reader.inspect(Path(path)) for reader in find_readers(path)]
+
+
+def findings_of(values: Iterable[Any]) -> tuple[Finding, ...]:
+    """Collect the findings of several core values."""
+    return tuple(finding for value in values for finding in value.findings)

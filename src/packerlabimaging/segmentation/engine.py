@@ -1,0 +1,240 @@
+"""The engine contract: from the movies of one field of view to ROIs and traces, folder in, folder out.
+
+An engine is a class of declared facts and three methods. It runs in a fresh folder that holds its parameters, its log and
+its own files, and from which :meth:`Engine.load` reads the outcome: a run can be moved to another machine and be loaded a
+year later. Engines are entry points of the group ``packerlabimaging.engines``. The engine is always named by the user;
+nothing falls back to another one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from packerlabimaging._check import check_length, did_you_mean
+from packerlabimaging._progress import Progress, ProgressOption, progress_bar
+from packerlabimaging._provenance import now, to_plain, versions
+from packerlabimaging._registry import Registry
+from packerlabimaging.core.movie import Movie
+from packerlabimaging.core.rois import RoiSet
+from packerlabimaging.core.segmentation import Segmentation
+from packerlabimaging.errors import EngineError, PackerLabImagingError, ParameterError, StoreError
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EngineJob:
+    """What an engine is given.
+
+    Parameters
+    ----------
+    movies
+        ``{trial id: movie}``, in the order in which they are joined; all of one field of view and frame size.
+    artefacts
+        ``{trial id: mask}``, boolean ``(n_frames,)``: frames that stimulation light reached, to be left out of
+        reference image and detection.
+    rate_hz
+        Frames per second.
+    pixel_size_um
+        ``(y, x)``; None if unknown.
+    rois
+        ROIs drawn elsewhere, for engines that take them; None otherwise.
+    """
+
+    movies: Mapping[str, Movie]
+    artefacts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    rate_hz: float
+    pixel_size_um: tuple[float, float] | None = None
+    rois: RoiSet | None = None
+
+    def __post_init__(self) -> None:
+        if not self.movies:
+            raise ParameterError("An engine needs at least one movie.")
+        for trial, mask in self.artefacts.items():
+            check_length(f"artefacts of trial '{trial}'", mask, self.movies[trial].n_frames, per="frame")
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of all trials together."""
+        return sum(movie.n_frames for movie in self.movies.values())
+
+    @property
+    def trial_frames(self) -> dict[str, tuple[int, int]]:
+        """``{trial id: (first frame, end)}`` in the joined movie."""
+        ends = np.cumsum([movie.n_frames for movie in self.movies.values()]).tolist()
+        return {trial: (end - movie.n_frames, end) for (trial, movie), end in zip(self.movies.items(), ends, strict=True)}
+
+    def artefact_mask(self) -> np.ndarray:
+        """Masks of all trials joined, boolean ``(n_frames,)``."""
+        masks = [self.artefacts.get(trial, np.zeros(movie.n_frames, bool)) for trial, movie in self.movies.items()]
+        return np.concatenate(masks).astype(bool)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Default and one line of help of one engine setting."""
+
+    default: Any
+    help: str
+
+
+class Engine(ABC):
+    """Contract of a segmentation engine."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the same input would give another outcome; makes earlier runs stale."""
+
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """Return the defaults: a :class:`Setting` per name, or a nested mapping of them for a section."""
+
+    @abstractmethod
+    def run(self, job: EngineJob, folder: Path, settings: Mapping[str, Any], progress: Progress) -> None:
+        """Run in ``folder``, which exists and holds only our own ``run.json``; leave files there that ``load`` reads."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Segmentation:
+        """Read the outcome of a finished run; ``trial_frames`` is filled in by the caller from ``run.json``."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions to store with a run."""
+        return versions("scipy", "scikit-image")
+
+
+engines: Registry[Engine] = Registry("segmentation engine", "packerlabimaging.engines")
+
+
+def register_engine(cls: type[Engine]) -> type[Engine]:
+    """Make an engine known to this program; usable as a class decorator."""
+    return engines.register(cls)
+
+
+def get_engine(name: str) -> Engine:
+    """Return the engine called ``name``; the error lists those that there are."""
+    return engines.get(name)()
+
+
+def complete_settings(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the user's settings over the engine's defaults.
+
+    Raises
+    ------
+    ParameterError
+        If a name is unknown; all faults at once, each with a suggestion.
+    """
+    faults: list[str] = []
+
+    def merge(defaults: Mapping[str, Any], values: Mapping[str, Any], place: str) -> dict[str, Any]:
+        for name in values:
+            if name not in defaults:
+                faults.append(f"'{place}{name}' is not a setting.{did_you_mean(name, defaults)}")
+        merged: dict[str, Any] = {}
+        for name, default in defaults.items():
+            if isinstance(default, Setting):
+                merged[name] = values.get(name, default.default)
+            elif isinstance(values.get(name, {}), Mapping):
+                merged[name] = merge(default, values.get(name, {}), f"{place}{name}.")
+            else:
+                faults.append(f"'{place}{name}' is a section of settings, not a value.")
+        return merged
+
+    complete = merge(engine.settings(), given, "")
+    if faults:
+        raise ParameterError(f"Settings of the engine '{engine.name}' are wrong: " + " ".join(faults))
+    return complete
+
+
+def run_engine(
+    name: str, job: EngineJob, folder: Path, *, settings: Mapping[str, Any] | None = None, progress: ProgressOption = None
+) -> Segmentation:
+    """Run an engine in a fresh folder and load the outcome.
+
+    Parameters
+    ----------
+    name
+        Name of the engine.
+    job
+        Movies, masks and metadata.
+    folder
+        A folder that does not exist yet, or is empty.
+    settings
+        Settings that differ from the engine's defaults.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds files already: a run is never resumed half-way nor overwritten.
+    EngineError
+        If the engine fails; ``error.txt`` in the folder holds the traceback.
+    """
+    engine = get_engine(name)
+    complete = complete_settings(engine, settings or {})
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise StoreError(f"The run folder '{folder}' is not empty. Give a new folder; runs are never overwritten.")
+    description = {
+        "engine": engine.name,
+        "engine_version": engine.version,
+        "settings": to_plain(complete),
+        "trial_frames": {trial: list(frames) for trial, frames in job.trial_frames.items()},
+        "rate_hz": job.rate_hz,
+        "pixel_size_um": to_plain(job.pixel_size_um),
+        "n_artefact_frames": int(job.artefact_mask().sum()),
+        "versions": engine.versions(),
+        "started": now(),
+        "finished": None,
+    }
+    _write_json(folder / RUN_FILE, description)
+    try:
+        with progress_bar(progress, f"Segmentation ({name})") as report:
+            engine.run(job, folder, complete, report)
+    except PackerLabImagingError:
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        raise
+    except Exception as error:
+        (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        raise EngineError(
+            f"The engine '{name}' failed: {type(error).__name__}: {error}. Its files and the traceback (error.txt) are in '{folder}'."
+        ) from error
+    _write_json(folder / RUN_FILE, {**description, "finished": now()})
+    return load_run(folder)
+
+
+def load_run(folder: Path) -> Segmentation:
+    """Load a finished run that :func:`run_engine` made.
+
+    Raises
+    ------
+    StoreError
+        If the folder holds no finished run.
+    """
+    from dataclasses import replace
+
+    try:
+        description = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise StoreError(f"'{folder}' holds no segmentation run ({RUN_FILE} is missing or damaged). Run it again.") from error
+    if not description.get("finished"):
+        raise StoreError(f"The segmentation run in '{folder}' did not finish. Run it again.")
+    trial_frames = {trial: (int(start), int(stop)) for trial, (start, stop) in description["trial_frames"].items()}
+    loaded = get_engine(description["engine"]).load(folder)
+    return replace(loaded, trial_frames=trial_frames, source=str(folder))
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2), encoding="utf-8")
+
+
