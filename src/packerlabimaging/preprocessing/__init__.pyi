@@ -1,0 +1,9 @@
+from .artefacts import compute_artefact_mask as compute_artefact_mask
+from .cells import build_cells as build_cells
+from .dff import DffResult as DffResult
+from .dff import DffSettings as DffSettings
+from .dff import compute_dff as compute_dff
+from .neuropil import NeuropilSettings as NeuropilSettings
+from .neuropil import subtract_neuropil as subtract_neuropil
+from .noise import compute_noise as compute_noise
+from .signals import add_signal as add_signal
