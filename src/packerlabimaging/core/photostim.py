@@ -178,10 +178,7 @@ class PhotostimProtocol:
     def row_durations_s(self) -> np.ndarray:
         """Length of each row from its start (delay included) to the end of its last shot interval, seconds."""
         return np.array(
-            [
-                row.initial_delay_s + row.n_shots * row.shot_interval_s(len(self.groups[row.group]))
-                for row in self.rows
-            ]
+            [row.initial_delay_s + row.n_shots * row.shot_interval_s(len(self.groups[row.group])) for row in self.rows]
         )
 
     def row_starts_s(self) -> np.ndarray:

@@ -128,7 +128,12 @@ class RoiSet:
 
     @classmethod
     def from_discs(
-        cls, centers_px: np.ndarray, radius_px: float | tuple[float, float], frame_shape_px: tuple[int, int], *, ids: Sequence[str] = ()
+        cls,
+        centers_px: np.ndarray,
+        radius_px: float | tuple[float, float],
+        frame_shape_px: tuple[int, int],
+        *,
+        ids: Sequence[str] = (),
     ) -> RoiSet:
         """Build discs around ``(y, x)`` centres, shape ``(n, 2)``; cut at the border of the frame.
 

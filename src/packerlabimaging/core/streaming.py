@@ -108,9 +108,7 @@ def _stream_serial(movie: Movie, reducers: Mapping[str, Reducer], starts: range,
         report(stop, movie.n_frames)
 
 
-def _stream_threads(
-    movie: Movie, reducers: Mapping[str, Reducer], starts: range, size: int, workers: int, report: Any
-) -> None:
+def _stream_threads(movie: Movie, reducers: Mapping[str, Reducer], starts: range, size: int, workers: int, report: Any) -> None:
     parallel = {name: reducer for name, reducer in reducers.items() if not reducer.ordered}
     ordered = [reducer for reducer in reducers.values() if reducer.ordered]
 

@@ -236,5 +236,3 @@ def load_run(folder: Path) -> Segmentation:
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2), encoding="utf-8")
-
-

@@ -1,0 +1,237 @@
+"""Commands of ``pli``. They are thin: options in, one call into the package, text or JSON out.
+
+Errors that the package raises on purpose become one message on stderr and exit status 2, without a traceback; ``--debug``
+shows it. Anything heavy is imported inside the commands, so that ``pli --help`` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from packerlabimaging.errors import PackerLabImagingError, ParameterError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From the rig's raw files of an imaging+ experiment to results.",
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of text.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the simulation; the same seed gives the same files.")]
+SizeOption = Annotated[
+    str, typer.Option(help="Size of the simulation: tiny, standard, or HEIGHTxWIDTHxFRAMES such as 128x128x3000.")
+]
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="Python file that defines readers, engines or trial types of your own; repeatable."),
+]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``pli``: the entry point of the command."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name="pli")
+    except (PackerLabImagingError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        if debug:
+            raise
+        typer.echo(f"pli: {_message(error)}", err=True)
+        raise SystemExit(2) from None
+
+
+def _message(error: Exception) -> str:
+    notes = getattr(error, "__notes__", [])
+    return "\n".join([str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error), *notes])
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        from importlib.metadata import version
+
+        typer.echo(f"packerlabimaging {version('packerlabimaging')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors (anywhere on the line).")] = False,
+) -> None:
+    """From the rig's raw files of an imaging+ experiment to results."""
+
+
+def _load_plugins(files: list[Path] | None) -> None:
+    from packerlabimaging.cli.plugins import load_plugin
+
+    for file in files or ():
+        load_plugin(file)
+
+
+def _simulation_size(size: str) -> tuple[str, dict[str, Any]]:
+    """Split ``--size`` into a named size and overrides of its parameters."""
+    parts = size.lower().split("x")
+    if len(parts) == 1:
+        return size, {}
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ParameterError(f"--size {size} makes no sense. Give tiny, standard, or HEIGHTxWIDTHxFRAMES such as 128x128x3000.")
+    height, width, n_frames = (int(part) for part in parts)
+    return "custom", {"frame_shape_px": (height, width), "n_frames": n_frames}
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Argument(help="New folder for everything; by default pli-demo, pli-demo-2, ...")] = None,
+    engine: Annotated[str, typer.Option(help="Segmentation engine: quick or suite2p.")] = "quick",
+    seed: SeedOption = 1,
+    size: SizeOption = "standard",
+    json: JsonOption = False,
+) -> None:
+    """Simulate an all-optical experiment, analyse it, report, and compare with the truth."""
+    from packerlabimaging.cli import text
+    from packerlabimaging.pipeline import run_demo
+
+    folder = _new_folder() if out is None else out
+    name, overrides = _simulation_size(size)
+    comparison = run_demo(folder, engine=engine, seed=seed, size=name, progress=not json, **overrides)
+    if json:
+        text.print_json(comparison)
+    else:
+        text.print_comparison(comparison, folder)
+
+
+def _new_folder() -> Path:
+    number = 1
+    while (folder := Path("pli-demo" if number == 1 else f"pli-demo-{number}")).exists():
+        number += 1
+    return folder
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="New folder; gets raw/, truth/ and experiment.toml.")],
+    size: SizeOption = "standard",
+    seed: SeedOption = 1,
+    json: JsonOption = False,
+) -> None:
+    """Write a simulated all-optical experiment as the rig would, with its truth."""
+    from packerlabimaging.cli import text
+    from packerlabimaging.simulate import simulate_experiment
+
+    name, overrides = _simulation_size(size)
+    simulate_experiment(out, size=name, seed=seed, progress=not json, **overrides)
+    if json:
+        text.print_json({"folder": str(out), "experiment": str(out / "experiment.toml"), "seed": seed, "size": size})
+    else:
+        typer.echo(f"Wrote {out}. Next: pli run {out / 'experiment.toml'}")
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Any file or folder of raw data or results.")],
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what a file or folder is, what can be read of it, and what looks wrong. Reads headers only."""
+    from packerlabimaging.cli import text
+    from packerlabimaging.pipeline.inspection import inspect_all
+
+    _load_plugins(plugin)
+    inspections = inspect_all(path)
+    if json:
+        text.print_json([text.inspection_to_dict(inspection) for inspection in inspections])
+    else:
+        text.print_inspections(inspections)
+
+
+@app.command()
+def init(
+    raw_folder: Annotated[Path, typer.Argument(help="Folder of raw data; it is only read.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The experiment file to write.")] = Path("experiment.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find movies, signals and protocols, pair them, and draft a commented experiment file."""
+    from packerlabimaging.cli import text
+    from packerlabimaging.pipeline import draft_experiment
+
+    draft = draft_experiment(raw_folder, path=output, overwrite=force)
+    if json:
+        text.print_json(text.draft_to_dict(draft))
+    else:
+        text.print_draft(draft)
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(help="The experiment file, experiment.toml.")],
+    engine: Annotated[str | None, typer.Option(help="Segmentation engine, where it differs from the file's.")] = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run every step that is missing or stale, and write the report."""
+    from packerlabimaging.cli import text
+    from packerlabimaging.report import report as write_report
+    from packerlabimaging.trials import Experiment
+
+    _load_plugins(plugin)
+    loaded = Experiment.from_toml(experiment).run(engine=engine, progress=not json)
+    path = write_report(loaded, progress=not json)
+    if json:
+        text.print_json({**text.status_to_dict(loaded), "report": str(path)})
+    else:
+        text.print_status(loaded)
+        typer.echo(f"Report: {path}")
+
+
+@app.command()
+def status(
+    experiment: Annotated[Path, typer.Argument(help="An experiment file, or a results folder.")],
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show which steps are done, stale (and why) or missing."""
+    from packerlabimaging.cli import text
+
+    _load_plugins(plugin)
+    loaded = _load(experiment)
+    if json:
+        text.print_json(text.status_to_dict(loaded))
+    else:
+        text.print_status(loaded)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A results folder, or an experiment file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The page to write; by default report.html in the results.")
+    ] = None,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write the HTML report of stored results."""
+    from packerlabimaging.cli import text
+    from packerlabimaging.report import report as write_report
+
+    _load_plugins(plugin)
+    path = write_report(_load(folder), path=output, progress=not json)
+    if json:
+        text.print_json({"report": str(path)})
+    else:
+        typer.echo(f"Report: {path}")
+
+
+def _load(path: Path) -> Any:
+    from packerlabimaging.trials import Experiment
+
+    return Experiment.load(path) if path.is_dir() else Experiment.from_toml(path)

@@ -1,0 +1,133 @@
+"""Inputs of a trial: typed descriptors that open a file when it is first used, never before.
+
+A trial class declares what it can be given::
+
+    class PupilTrial(AllOpticalTrial):
+        pupil = SignalsInput()
+
+and the user passes paths: ``PupilTrial("t-013", inputs={"pupil": "pupil.csv", ...})``. ``trial.pupil`` opens the file; where
+the user passed nothing it fails and says what to pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+from packerlabimaging.core.movie import Movie
+from packerlabimaging.core.photostim import PhotostimProtocol
+from packerlabimaging.core.signals import Signals
+from packerlabimaging.errors import MissingInputError
+from packerlabimaging.io.readers import KINDS, Kind, find_reader
+
+if TYPE_CHECKING:
+    from packerlabimaging.trials.trial import Trial
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class InputConfig:
+    """Where an input is and how to read it.
+
+    Parameters
+    ----------
+    path
+        File or folder.
+    reader
+        Name of the reader; detected by default.
+    options
+        Options of the reader, and roles of the input (see :class:`Input`).
+    """
+
+    path: Path
+    reader: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Input(Generic[T]):
+    """Base of the typed inputs; subclasses say what they open.
+
+    Parameters
+    ----------
+    name
+        Key in ``inputs={...}``; by default the name of the attribute.
+    required
+        True if the trial can do nothing without it.
+    help
+        One line for messages and lists.
+    """
+
+    kind: ClassVar[Kind]
+    roles: ClassVar[Mapping[str, Any]] = {}
+    """Options that say what parts of the input are for, with their defaults; they are not passed to the reader."""
+
+    def __init__(self, *, name: str = "", required: bool = False, help: str = "") -> None:
+        self.name = name
+        self.required = required
+        self.help = help
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+
+    @overload
+    def __get__(self, trial: None, owner: type) -> Input[T]: ...
+    @overload
+    def __get__(self, trial: Trial, owner: type) -> T: ...
+    def __get__(self, trial: Trial | None, owner: type) -> Input[T] | T:
+        if trial is None:
+            return self
+        return trial._open_input(self.name)
+
+    def __set__(self, trial: Trial, value: Any) -> None:
+        raise AttributeError(f"The input '{self.name}' is given as inputs={{'{self.name}': path}} when the trial is made.")
+
+    def open(self, config: InputConfig) -> T:
+        """Open the file or folder that the user passed; headers only."""
+        options = {name: value for name, value in config.options.items() if name not in self.roles}
+        opened: T = find_reader(config.path, self.kind, reader=config.reader).open(config.path, **options)
+        return opened
+
+    def missing(self, trial: Trial) -> MissingInputError:
+        """Return the error for an input that was not given."""
+        meaning = f" ({self.help})" if self.help else ""
+        return MissingInputError(
+            f"Trial '{trial.id}' ({trial.type_name}) was not given its input '{self.name}'{meaning}. "
+            f"Pass {KINDS[self.kind]}: inputs={{'{self.name}': 'path/to/it'}}, or in the experiment file: "
+            f"[trial.inputs] {self.name} = 'path/to/it'."
+        )
+
+
+class MovieInput(Input[Movie]):
+    """A movie: one channel of one plane."""
+
+    kind = "movie"
+
+    def open(self, config: InputConfig) -> Movie:
+        """Open the movie; channel and plane are options."""
+        options = {"channel": None, "plane": None, **config.options}
+        opened: Movie = find_reader(config.path, self.kind, reader=config.reader).open(config.path, **options)
+        return opened
+
+
+class SignalsInput(Input[Signals]):
+    """Recorded signals."""
+
+    kind = "signals"
+
+
+class SyncInput(SignalsInput):
+    """Signals that hold the frame clock and, where there is stimulation, its trigger pulses.
+
+    The options ``frame_clock`` and ``stim`` name the channels.
+    """
+
+    roles = {"frame_clock": "frame_clock", "stim": "markpoints2packio"}
+
+
+class PhotostimInput(Input[PhotostimProtocol]):
+    """A photostimulation protocol."""
+
+    kind = "photostim"

@@ -1,0 +1,58 @@
+"""Settings of the steps: one small typed class per section of the experiment file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from packerlabimaging._check import check_positive
+
+
+@dataclass(frozen=True)
+class MetadataSettings:
+    """Metadata given by hand; it overrides what the reader found.
+
+    Parameters
+    ----------
+    frame_rate_hz
+        Frames of one plane per second.
+    pixel_size_um
+        ``(y, x)`` size of a pixel in micrometres.
+    """
+
+    frame_rate_hz: float | None = None
+    pixel_size_um: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.frame_rate_hz is not None:
+            check_positive("frame_rate_hz", self.frame_rate_hz)
+        for size in self.pixel_size_um or ():
+            check_positive("pixel_size_um", size)
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    """How the synchronisation is judged.
+
+    Parameters
+    ----------
+    accept
+        Codes of findings of severity "error" that the user has looked at and accepts; any other one stops the trial.
+    """
+
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ArtefactSettings:
+    """Which frames stimulation light is taken to have spoiled.
+
+    Parameters
+    ----------
+    guard_frames
+        Frames after each period of light that are left out as well.
+    """
+
+    guard_frames: int = 1
+
+    def __post_init__(self) -> None:
+        check_positive("guard_frames", self.guard_frames, zero=True)

@@ -1,0 +1,200 @@
+"""The results folder: receipts, results under fresh names, one lock.
+
+A step writes its result under a name that did not exist, then replaces its receipt in one atomic step. Only what a receipt
+names exists: whatever a killed process left behind is swept by the next run, and the earlier result stays readable until
+the new receipt stands.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packerlabimaging.errors import StoreError
+
+_TOKEN = re.compile(r"-[0-9a-f]{12}(\.[a-z]+)?$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What a finished step left: the name of its result and everything that it came from.
+
+    Parameters
+    ----------
+    owner
+        Trial id, or FOV name for a segmentation.
+    step
+        Name of the step.
+    token
+        Random name of this one run of the step.
+    result
+        Path of the result relative to the results folder, or of adopted data.
+    codec
+        How the result is written.
+    inputs
+        ``{"trial:input": fingerprint}`` of the inputs that the step used; None for one that was not given.
+    parameters
+        ``{"trial:settings:section": values}`` and the like of what it used.
+    upstream
+        ``{"owner:step": token}`` of the results that it used.
+    code
+        The step's own version, or the hash of a user's hook.
+    versions
+        Versions of packages.
+    warnings, findings
+        What was warned about, and what readers and audits noticed.
+    started, finished
+        Times in UTC.
+    """
+
+    owner: str
+    step: str
+    token: str
+    result: str
+    codec: str
+    inputs: Mapping[str, str | None] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    upstream: Mapping[str, str] = field(default_factory=dict)
+    code: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
+    started: str = ""
+    finished: str = ""
+
+
+class Store:
+    """The results folder of one experiment.
+
+    Parameters
+    ----------
+    folder
+        The folder; made by the first write, not before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder's lock, which dies with its process.
+
+        Raises
+        ------
+        StoreError
+            If another process holds it.
+        """
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                f"Another process is working in '{self.folder}'. Wait until it has finished, or stop it, then run again."
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def receipt(self, owner: str, step: str) -> Receipt | None:
+        """Return the receipt of a step, or None where it has not finished.
+
+        Raises
+        ------
+        StoreError
+            If the receipt is damaged.
+        """
+        path = self._receipt_path(owner, step)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, json.JSONDecodeError) as error:
+            raise StoreError(f"The receipt '{path}' is damaged: {error}. Delete it to run the step again.") from error
+        try:
+            return Receipt(**{**values, **{name: tuple(values[name]) for name in ("code", "warnings", "findings")}})
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"The receipt '{path}' is not one of ours: {error}. Delete it to run the step again.") from error
+
+    def receipts(self) -> list[Receipt]:
+        """Return all receipts."""
+        found = []
+        for path in sorted(self._receipts.glob("*.json")):
+            owner, _, step = path.stem.rpartition(".")
+            receipt = self.receipt(owner, step)
+            if receipt is not None:
+                found.append(receipt)
+        return found
+
+    def write_receipt(self, receipt: Receipt) -> None:
+        """Replace a step's receipt atomically: from now on its result exists."""
+        path = self._receipt_path(receipt.owner, receipt.step)
+        write_json(path, asdict(receipt))
+
+    def fresh_path(self, kind: str, name: str, *, suffix: str = "") -> tuple[str, Path]:
+        """Return a new token and a path that does not exist, e.g. ``trials/t-013/cells-<token>.zarr``."""
+        token = secrets.token_hex(6)
+        path = self.folder / kind / f"{name}-{token}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return token, path
+
+    def result_path(self, receipt: Receipt) -> Path:
+        """Return where a receipt's result lies.
+
+        Raises
+        ------
+        StoreError
+            If it is gone.
+        """
+        path = Path(os.path.normpath(self.folder / receipt.result))
+        if not path.exists():
+            raise StoreError(
+                f"The result of step '{receipt.step}' of '{receipt.owner}' is gone: '{path}'. "
+                f"Delete '{self._receipt_path(receipt.owner, receipt.step)}' to make it again."
+            )
+        return path
+
+    def has_result(self, receipt: Receipt) -> bool:
+        """Say whether a receipt's result is where it should be."""
+        return (self.folder / receipt.result).exists()
+
+    def sweep(self) -> list[Path]:
+        """Delete results that no receipt names (left by killed runs or replaced since); return what was deleted."""
+        named = {Path(os.path.normpath(self.folder / receipt.result)) for receipt in self.receipts()}
+        swept = []
+        for path in [*self.folder.glob("trials/*/*"), *self.folder.glob("segmentation/*")]:
+            if _TOKEN.search(path.name) and path not in named:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                swept.append(path)
+        for path in [*self._receipts.glob("*.tmp"), *self.folder.glob("*.tmp")]:
+            path.unlink()
+        return swept
+
+    @property
+    def _receipts(self) -> Path:
+        return self.folder / "receipts"
+
+    def _receipt_path(self, owner: str, step: str) -> Path:
+        return self._receipts / f"{owner}.{step}.json"
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write JSON under a temporary name, then move it into place in one atomic step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,173 @@
+"""Two-photon calcium imaging: from a movie (or an existing segmentation) to a table of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from packerlabimaging import preprocessing as pp
+from packerlabimaging.analysis.sync import SyncAudit, audit_sync
+from packerlabimaging.core.clock import FrameClock
+from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.core.segmentation import Segmentation
+from packerlabimaging.core.streaming import FovTrace, Projections, Reducer, stream
+from packerlabimaging.errors import MissingInputError, SyncError
+from packerlabimaging.preprocessing import DffSettings, NeuropilSettings
+from packerlabimaging.trials.inputs import MovieInput, SyncInput
+from packerlabimaging.trials.results import PixelResults
+from packerlabimaging.trials.settings import MetadataSettings, SyncSettings
+from packerlabimaging.trials.trial import Trial
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class TwoPhotonImagingTrial(Trial):
+    """A two-photon calcium imaging recording.
+
+    Inputs are ``movie`` (not needed where an existing segmentation is adopted) and ``sync``, signals that hold the frame
+    clock; without it the frame times come from the acquisition program, or from its nominal rate, and findings say so.
+
+    Results are ``sync`` (a :class:`~packerlabimaging.analysis.sync.SyncAudit`), ``images`` and ``traces`` of the raw movie,
+    ``segmentation``, and ``cells``: an AnnData of ROIs x frames with dF/F in ``X``.
+    """
+
+    steps: ClassVar[tuple[str, ...]] = ("sync", "images", "segmentation", "cells")
+    sections: ClassVar[Mapping[str, type]] = {
+        "metadata": MetadataSettings,
+        "sync": SyncSettings,
+        "neuropil": NeuropilSettings,
+        "dff": DffSettings,
+    }
+
+    movie = MovieInput(help="the t-series")
+    signals = SyncInput(name="sync", help="signals with the frame clock")
+
+    # facts
+
+    @property
+    def metadata(self) -> ImagingMetadata:
+        """How the movie was taken: from its reader, or from an adopted segmentation, overridden by the settings."""
+        by_hand = self.settings["metadata"]
+        found = self.movie.metadata if self.has_input("movie") else self._adopted_metadata()
+        changes: dict[str, Any] = {}
+        if by_hand.frame_rate_hz is not None:
+            changes |= {"frame_rate_hz": by_hand.frame_rate_hz, "frame_rate_source": "given"}
+        if by_hand.pixel_size_um is not None:
+            changes["pixel_size_um"] = by_hand.pixel_size_um
+        return found.replace(**changes) if changes else found
+
+    def _adopted_metadata(self) -> ImagingMetadata:
+        adopted = self.adopted_segmentation()
+        if adopted is None:
+            raise MissingInputError(
+                f"Trial '{self.id}' has neither a movie nor a segmentation. Pass inputs={{'movie': 'path'}}, or run the "
+                "experiment with segmentation='path/to/suite2p' to adopt an existing one."
+            )
+        rate = adopted.extra.get("rate_hz")
+        return ImagingMetadata(
+            frame_shape_px=adopted.rois.frame_shape_px,
+            n_frames=adopted.n_frames,
+            frame_rate_hz=rate,
+            frame_rate_source=None if rate is None else "nominal",
+        )
+
+    @property
+    def frame_clock(self) -> FrameClock:
+        """When each frame was taken."""
+        return self.sync.clock
+
+    @property
+    def artefact(self) -> np.ndarray:
+        """Frames that stimulation light reached, boolean ``(n_frames,)``: none without stimulation."""
+        return np.zeros(self.frame_clock.n_frames, bool)
+
+    # results
+
+    @property
+    def sync(self) -> SyncAudit:
+        """The audited synchronisation."""
+        return self.result("sync")
+
+    @property
+    def images(self) -> Mapping[str, np.ndarray]:
+        """Images of the raw movie (``mean``, ``max``, ``std``) and those that the segmentation made."""
+        found = dict(self.result("images").images) if self.has("images") else {}
+        if self.has("segmentation"):
+            found |= {f"segmentation_{name}": image for name, image in self.segmentation.images.items()}
+        return found
+
+    @property
+    def traces(self) -> Mapping[str, np.ndarray]:
+        """Traces of the raw movie: ``fov``, the mean of all pixels, ``(n_frames,)``."""
+        traces: Mapping[str, np.ndarray] = self.result("images").traces
+        return traces
+
+    @property
+    def segmentation(self) -> Segmentation:
+        """ROIs and traces of this trial's frames."""
+        segmentation: Segmentation = self.result("segmentation")
+        return segmentation
+
+    @property
+    def cells(self) -> AnnData:
+        """Table of ROIs x frames; ``X`` is dF/F as a fraction, the layers stay on disk until they are used."""
+        return self.result("cells")
+
+    # steps
+
+    def make_sync(self) -> SyncAudit:
+        """Audit the synchronisation: frame times, and what looks wrong."""
+        return self.audit()
+
+    def audit(self, **stimulation: Any) -> SyncAudit:
+        """Audit frame clock and stimulation; ``stimulation`` goes to :func:`~packerlabimaging.tl.audit_sync`."""
+        metadata = self.metadata
+        return audit_sync(
+            self.signals if self.has_input("sync") else None,
+            frame_clock=self.role("sync", "frame_clock"),
+            n_frames=metadata.n_frames,
+            metadata=metadata,
+            **stimulation,
+        )
+
+    def check_result(self, step: str) -> None:
+        """Stop the trial where the synchronisation failed, unless the user accepts the findings."""
+        if step != "sync":
+            return
+        accepted = self.settings["sync"].accept
+        faults = [finding for finding in self.sync.findings if finding.severity == "error" and finding.code not in accepted]
+        if faults:
+            listed = "\n".join(f"- {finding.code}: {finding.message} {finding.advice}" for finding in faults)
+            raise SyncError(
+                f"The synchronisation of trial '{self.id}' failed:\n{listed}\nMend the input, or accept a finding that you have "
+                "checked, by its code: [trial.sync] accept = [...] in the experiment file, settings={'sync': {'accept': [...]}} in Python."
+            )
+
+    def make_reducers(self) -> dict[str, Reducer]:
+        """Hook: what the pass over the raw movie computes. Images come from ``projections``, traces from all others."""
+        return {"projections": Projections(exclude=self.artefact), "fov": FovTrace()}
+
+    def make_images(self) -> PixelResults:
+        """Read the raw movie once: mean, maximum and spread images, traces."""
+        if not self.has_input("movie"):
+            return PixelResults()
+        results = stream(self.movie, self.make_reducers(), workers=2, progress=self.progress, description=f"{self.id}: images")
+        images = results.pop("projections")
+        return PixelResults(
+            images={name: images[name] for name in ("mean", "max", "std") if images[name] is not None}, traces=results
+        )
+
+    def make_cells(self) -> AnnData:
+        """Build the table of cells: F, neuropil, dF/F, noise."""
+        return pp.build_cells(
+            self.segmentation,
+            trial=self.id,
+            clock=self.frame_clock,
+            metadata=self.metadata,
+            artefact=self.artefact,
+            neuropil=self.settings["neuropil"],
+            dff=self.settings["dff"],
+        )
