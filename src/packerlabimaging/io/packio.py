@@ -195,7 +195,7 @@ def _read_columns(file: Any, header: PaqHeader, columns: Sequence[int], start: i
     file.seek(header.offset + start * header.n_channels * SAMPLE.itemsize)
     for first in range(0, out.shape[1], len(buffer)):
         rows = buffer[: out.shape[1] - first]
-        _fill(file, memoryview(rows).cast("B"), header.path)
+        _fill(file, rows.reshape(-1).view(np.uint8).data, header.path)
         for column, values in zip(columns, out, strict=True):
             part = values[first : first + len(rows)]
             part.view(SAMPLE)[:] = rows[:, column]  # bytes as they are: swapping while striding is many times slower
