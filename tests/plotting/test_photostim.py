@@ -1,0 +1,74 @@
+"""Responses and target match."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import packerlabimaging.plotting as pl
+from packerlabimaging.errors import ParameterError
+
+
+def test_raster_is_sorted_by_mean_in_per_cent_and_symmetric_about_zero(recording):
+    found = pl.response_raster(recording.responses)
+    (shown,) = found["raster"].images
+    values = np.asarray(shown.get_array())
+    scores = np.asarray(recording.responses.X) * 100
+    np.testing.assert_allclose(values, scores[np.argsort(-scores.mean(axis=1))], rtol=1e-5)
+    low, high = shown.get_clim()
+    assert low == -high
+    assert found["colours"].get_ylabel() == "ΔF/F (%)"
+    assert found["raster"].get_ylim()[0] > found["raster"].get_ylim()[1]  # the strongest on top
+
+
+def test_stims_without_a_score_are_grey_and_rois_without_any_come_last(recording):
+    responses = recording.responses.copy()
+    responses.X[:, 1] = np.nan
+    responses.X[0] = np.nan
+    shown = pl.response_raster(responses)["raster"].images[0].get_array()
+    assert np.all(shown.mask[:, 1]) and np.all(shown.mask[-1])
+    assert not np.any(shown.mask[:-1, 0])
+
+
+def test_side_bars_count_calls_and_populations(recording):
+    found = pl.response_raster(recording.responses)
+    labels = [text.get_text() for text in found["colours"].get_legend().get_texts()]
+    assert labels[:4] == ["calls:", "excited (4)", "not called (9)", "suppressed (1)"]
+    assert labels[4:] == ["population:", "other (10)", "target (4)"]
+    assert len(found["calls"].images[0].get_array()) == recording.responses.n_obs
+
+
+def test_a_score_that_is_no_fraction_keeps_its_unit(recording):
+    responses = recording.responses.copy()
+    responses.uns["packerlabimaging"] = {**responses.uns["packerlabimaging"], "unit": "z"}
+    found = pl.response_raster(responses)
+    assert found["colours"].get_ylabel() == "z"
+    np.testing.assert_allclose(
+        np.sort(found["raster"].images[0].get_array().data.ravel()), np.sort(responses.X.ravel()), rtol=1e-6
+    )
+
+
+def test_an_empty_table_is_refused(recording):
+    with pytest.raises(ParameterError, match="at least one ROI and one stim"):
+        pl.response_raster(recording.responses[:, :0])
+
+
+def test_volcano_counts_and_names_what_it_needs(recording):
+    ax = pl.response_volcano(recording.responses)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["not called (9)", "excited (4)", "suppressed (1)"]
+    responses = recording.responses.copy()
+    del responses.obs["pvalue_adjusted"]
+    with pytest.raises(ParameterError, match="pvalue_adjusted"):
+        pl.response_volcano(responses)
+
+
+def test_target_match_counts_each_status(recording):
+    ax = pl.target_match(recording.targets, gate_um=10.0)
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert set(labels) == {
+        "gate, 10 µm",
+        "matched (3)",
+        "unmatched (1, 1 without a distance)",
+    }
+    assert sum(patch.get_height() for patch in ax.patches) == 3
