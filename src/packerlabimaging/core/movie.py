@@ -101,7 +101,7 @@ class Movie(ABC):
     @property
     def nbytes(self) -> int:
         """Size of all pixels in bytes, whether or not it would fit into memory."""
-        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        return self.shape[0] * self.shape[1] * self.shape[2] * int(self.dtype.itemsize)
 
     def frames(self, start: int, stop: int | None = None) -> Movie:
         """Return a lazy view of a time range."""
@@ -114,7 +114,8 @@ class Movie(ABC):
         return self.n_frames
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.n_frames} frames of {self.shape[1]} x {self.shape[2]} px, {self.dtype}, '{self.source}')"
+        size = f"{self.n_frames} frames of {self.shape[1]} x {self.shape[2]} px"
+        return f"{type(self).__name__}({size}, {self.dtype}, '{self.source}')"
 
 
 class ArrayMovie(Movie):

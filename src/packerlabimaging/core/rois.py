@@ -118,7 +118,7 @@ class RoiSet:
         order = np.argsort(values, kind="stable")
         _, counts = np.unique(values, return_counts=True)
         return cls(
-            labels.shape,  # type: ignore[arg-type]
+            (labels.shape[0], labels.shape[1]),
             np.concatenate([[0], np.cumsum(counts)]),
             y[order],
             x[order],
@@ -146,7 +146,7 @@ class RoiSet:
             If a disc has no pixel inside the frame.
         """
         height, width = frame_shape_px
-        radius_y, radius_x = (radius_px, radius_px) if np.isscalar(radius_px) else radius_px  # type: ignore[misc]
+        radius_y, radius_x = radius_px if isinstance(radius_px, tuple) else (radius_px, radius_px)
         pixels = []
         for y0, x0 in np.asarray(centers_px, dtype=np.float64):
             y = np.arange(max(0, int(np.ceil(y0 - radius_y))), min(height, int(np.floor(y0 + radius_y)) + 1))
@@ -167,7 +167,8 @@ class RoiSet:
     @property
     def flat_index(self) -> np.ndarray:
         """Position of each pixel in a flattened frame, shape ``(n_pixels,)``, int64."""
-        return self.y_px.astype(np.int64) * self.frame_shape_px[1] + self.x_px
+        flat: np.ndarray = self.y_px.astype(np.int64) * self.frame_shape_px[1] + self.x_px
+        return flat
 
     @property
     def n_pixels(self) -> np.ndarray:

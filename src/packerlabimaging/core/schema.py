@@ -172,8 +172,9 @@ def make_cells_table(
         },
         index=pd.Index(rois.ids, dtype=object, name="roi"),
     )
-    for name in [] if obs is None else obs.columns:
-        columns[name] = obs[name].to_numpy()
+    if obs is not None:
+        for name in obs.columns:
+            columns[name] = obs[name].to_numpy()
     frames = np.arange(clock.n_frames)
     var = pd.DataFrame(
         {
@@ -234,13 +235,13 @@ def check_table(table: AnnData, kind: TableKind | None = None) -> AnnData:
         If it does not; every fault is listed with its place.
     """
     own = table.uns.get(UNS_KEY, {})
-    kind = check_choice("table kind", own.get("kind") if kind is None else kind, tuple(SCHEMAS))
+    expected: TableKind = check_choice("table kind", own.get("kind", "") if kind is None else kind, tuple(SCHEMAS))
     faults: list[str] = []
-    if own.get("kind") != kind:
-        faults.append(f"uns['{UNS_KEY}']['kind'] is {own.get('kind')!r}, expected '{kind}'")
+    if own.get("kind") != expected:
+        faults.append(f"uns['{UNS_KEY}']['kind'] is {own.get('kind')!r}, expected '{expected}'")
     if int(own.get("schema_version", 0)) > SCHEMA_VERSION:
         faults.append(f"schema version {own['schema_version']} is newer than this package reads ({SCHEMA_VERSION})")
-    schema = SCHEMAS[kind]
+    schema = SCHEMAS[expected]
     faults += [f"uns['{UNS_KEY}'] lacks '{name}'" for name in schema.uns if name not in own]
     for name, frame, required in (("obs", table.obs, schema.obs), ("var", table.var, schema.var)):
         if not frame.index.is_unique:
@@ -253,12 +254,12 @@ def check_table(table: AnnData, kind: TableKind | None = None) -> AnnData:
     for layer in schema.layers:
         if layer not in table.layers:
             faults.append(f"layers lacks '{layer}'")
-    if kind == "cells" and "time_s" in table.var and "trial" in table.var:
+    if expected == "cells" and "time_s" in table.var and "trial" in table.var:
         for trial, rows in table.var.groupby("trial", observed=True):
             if np.any(np.diff(rows["time_s"].to_numpy()) <= 0):
                 faults.append(f"var['time_s'] of trial '{trial}' is not strictly ascending")
     if faults:
-        raise SchemaError(f"The {kind} table breaks the data model:\n" + "\n".join(f"- {fault}" for fault in faults))
+        raise SchemaError(f"The {expected} table breaks the data model:\n" + "\n".join(f"- {fault}" for fault in faults))
     return table
 
 

@@ -186,6 +186,7 @@ class Projections(Reducer):
             self._sum, self._square_sum, self._max, self._min = total, squares, maximum, minimum
         else:
             assert self._sum is not None and self._square_sum is not None
+            assert self._max is not None and self._min is not None
             self._sum += total
             self._square_sum += squares
             self._max = np.maximum(self._max, maximum)

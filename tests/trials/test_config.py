@@ -1,0 +1,117 @@
+"""The experiment file and its Python twin make the same thing; all faults of a file come at once."""
+
+from __future__ import annotations
+
+import pytest
+from lab_trials import NumbersTrial, RememberingTrial
+
+from packerlabimaging.errors import ConfigError, MissingFileError, StoreError
+from packerlabimaging.trials import Experiment, ExperimentConfig
+
+FILE = """
+schema = 1
+id = "e"
+output = "out"
+comment = "a comment"
+
+[segmentation]
+engine = "quick"
+settings = { a = 1 }
+
+[[trial]]
+id = "t-1"
+type = "RememberingTrial"
+note = "left"
+offset = 4
+[trial.inputs]
+numbers = "raw/a.numbers"
+extra = { path = "raw/b.numbers", reader = "numbers", options = { factor = 2 } }
+[trial.scale]
+factor = 3.0
+names = ["a", "b"]
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "experiment.toml"
+    path.write_text(text)
+    return path
+
+
+def test_file_and_python_give_the_same_config(tmp_path):
+    from_file = Experiment.from_toml(write(tmp_path, FILE))
+    by_hand = Experiment("e", output=tmp_path / "out", comment="a comment")
+    by_hand.add(
+        RememberingTrial(
+            "t-1",
+            inputs={
+                "numbers": tmp_path / "raw/a.numbers",
+                "extra": {"path": tmp_path / "raw/b.numbers", "reader": "numbers", "options": {"factor": 2}},
+            },
+            settings={"scale": {"factor": 3.0, "names": ["a", "b"]}},
+            note="left",
+            offset=4,
+        )
+    )
+    by_hand._choose_segmentation("quick", None, {"a": 1})
+    assert from_file.config.to_dict(base=tmp_path) == by_hand.config.to_dict(base=tmp_path)
+    assert from_file["t-1"].settings["scale"].names == ("a", "b")
+
+
+def test_a_description_survives_its_own_json(tmp_path):
+    config = ExperimentConfig.from_toml(write(tmp_path, FILE))
+    again = ExperimentConfig.from_dict(config.to_dict(base=tmp_path / "x"), base=tmp_path / "x", source="json")
+    assert again.to_dict(base=tmp_path) == config.to_dict(base=tmp_path)
+
+
+def test_all_faults_come_at_once_each_with_its_place(tmp_path):
+    text = FILE.replace("schema = 1", "schema = 7").replace('id = "e"', 'id = "e/f"').replace("note =", "notte =")
+    text = text.replace("factor = 3.0", "factr = 3.0").replace('engine = "quick"', 'engin = "quick"')
+    text += '\n[[trial]]\nid = "t-1"\ntype = "NumberTrial"\n'
+    with pytest.raises(ConfigError) as caught:
+        Experiment.from_toml(write(tmp_path, text))
+    message = str(caught.value)
+    for part in (
+        "schema = 7",
+        "e/f",
+        "[[trial]] 't-1': unknown key 'notte'. Did you mean 'note'?",
+        "scale.factr is not a setting. Did you mean 'factor'?",
+        "unknown key 'engin'. Did you mean 'engine'?",
+        "There is no trial type 'NumberTrial'",
+        "experiment.toml can't be used",
+    ):
+        assert part in message, message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("schema = 1\nid = ", "not valid TOML"),
+        ("", "schema = None"),
+        ('schema = 1\nid = "e"\noutput = "o"\ntrial = 3', "double brackets"),
+        ('schema = 1\nid = "e"\noutput = "o"\n[segmentation]\nengine = "a"\npath = "b"', "not both"),
+        ('schema = 1\nid = "e"\noutput = "o"\n[[trial]]\ntype = "NumbersTrial"', "number 1: 'id' is missing"),
+    ],
+)
+def test_faulty_files(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        Experiment.from_toml(write(tmp_path, text))
+
+
+def test_missing_files_say_what_to_do(tmp_path):
+    with pytest.raises(MissingFileError, match="pli init"):
+        Experiment.from_toml(tmp_path / "none.toml")
+    with pytest.raises(StoreError, match="not a results folder"):
+        Experiment.load(tmp_path)
+
+
+def test_without_an_engine_nothing_runs_and_the_choices_are_listed(tmp_path):
+    from packerlabimaging.trials import TwoPhotonImagingTrial
+
+    experiment = Experiment("e", output=tmp_path / "out").add(TwoPhotonImagingTrial("t"))
+    with pytest.raises(ConfigError, match='Choose an engine .*"quick"'):
+        experiment.run()
+    with pytest.raises(ConfigError, match="no trials"):
+        Experiment("e", output=tmp_path / "out").run(engine="quick")
+    assert not (tmp_path / "out").exists()
+    assert issubclass(RememberingTrial, NumbersTrial)

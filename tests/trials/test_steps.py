@@ -1,0 +1,167 @@
+"""Steps run once, again when something that they used has changed, and only then."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from lab_trials import RUNS, NumbersTrial, RememberingTrial
+
+from packerlabimaging.errors import StoreError
+from packerlabimaging.trials import Experiment
+from packerlabimaging.trials.store import Store
+
+
+@pytest.fixture
+def numbers(tmp_path):
+    path = tmp_path / "raw" / "a.numbers"
+    path.parent.mkdir()
+    path.write_text("1\n2\n3\n")
+    RUNS.clear()
+    return path
+
+
+def experiment(tmp_path, numbers, cls=NumbersTrial, **fields):
+    made = Experiment("e", output=tmp_path / "out")
+    return made.add(cls("t-1", inputs={"numbers": numbers}, **fields))
+
+
+def reasons(made):
+    return {f"{status.owner}.{status.step}": (status.state, status.reason) for status in made.status()}
+
+
+def test_finished_steps_are_not_run_again(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    assert RUNS == ["t-1.total", "t-1.scaled"]
+    again = experiment(tmp_path, numbers).run()
+    assert RUNS == ["t-1.total", "t-1.scaled"]
+    assert again["t-1"].result("scaled").tolist() == [12.0]
+
+
+def test_a_changed_input_makes_all_that_rests_on_it_stale(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    numbers.write_text("1\n2\n4\n")
+    made = experiment(tmp_path, numbers)
+    assert reasons(made) == {"t-1.total": ("stale", "the input t-1:numbers changed"), "t-1.scaled": ("stale", "t-1:total changed")}
+    assert made.run()["t-1"].result("scaled").tolist() == [14.0]
+    assert RUNS[2:] == ["t-1.total", "t-1.scaled"]
+
+
+def test_a_changed_setting_makes_only_the_step_that_read_it_stale(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    made = experiment(tmp_path, numbers, settings={"scale": {"factor": 10.0}}).run()
+    assert made["t-1"].result("scaled").tolist() == [60.0]
+    assert RUNS[2:] == ["t-1.scaled"]
+
+
+def test_a_changed_field_makes_the_step_that_read_it_stale(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    made = experiment(tmp_path, numbers, offset=1, comment="nobody reads this in a step")
+    assert reasons(made)["t-1.total"] == ("stale", "t-1:field:offset changed")
+
+
+def test_an_input_that_was_absent_and_is_given_now_makes_the_step_stale(tmp_path, numbers):
+    experiment(tmp_path, numbers, RememberingTrial).run()
+    made = Experiment("e", output=tmp_path / "out")
+    made.add(RememberingTrial("t-1", inputs={"numbers": numbers, "extra": numbers}))
+    assert reasons(made)["t-1.total"] == ("stale", "the input t-1:extra changed")
+
+
+def test_a_changed_hook_makes_its_step_stale(tmp_path, numbers, monkeypatch):
+    experiment(tmp_path, numbers).run()
+
+    def make_scaled(self):
+        return np.array([0.0])
+
+    monkeypatch.setattr(NumbersTrial, "make_scaled", make_scaled)
+    assert reasons(experiment(tmp_path, numbers))["t-1.scaled"] == ("stale", "its code changed")
+
+
+def test_a_failing_step_leaves_earlier_results_readable(tmp_path, numbers, monkeypatch):
+    made = experiment(tmp_path, numbers).run()
+    numbers.write_text("5\n")
+
+    def make_scaled(self):
+        raise ValueError("broken")
+
+    monkeypatch.setattr(NumbersTrial, "make_scaled", make_scaled)
+    with pytest.raises(ValueError, match="broken"):
+        experiment(tmp_path, numbers).run()
+    assert made["t-1"].result("scaled").tolist() == [12.0]
+    assert reasons(made)["t-1.scaled"][0] == "stale"
+
+
+def test_results_and_folders_move_together(tmp_path, numbers):
+    experiment(tmp_path, numbers, offset=2).run()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (tmp_path / "out").rename(moved / "out")
+    (tmp_path / "raw").rename(moved / "raw")
+    loaded = Experiment.load(moved / "out")
+    assert loaded["t-1"].offset == 2
+    assert {state for state, _ in reasons(loaded).values()} == {"done"}
+    assert loaded["t-1"].result("scaled").tolist() == [16.0]
+
+
+def test_a_receipt_tells_what_a_result_came_from(tmp_path, numbers):
+    made = experiment(tmp_path, numbers).run()
+    receipt = made["t-1"].receipts["scaled"]
+    assert receipt["parameters"] == {"t-1:settings:scale": {"factor": 2.0, "names": []}}
+    assert list(receipt["upstream"]) == ["t-1:total"]
+    assert list(made["t-1"].receipts["total"]["inputs"]) == ["t-1:numbers"]
+    assert [finding.code for finding in made["t-1"].findings] == ["odd-number"]
+
+
+def test_left_over_results_are_swept_and_foreign_files_are_not(tmp_path, numbers):
+    made = experiment(tmp_path, numbers).run()
+    folder = tmp_path / "out" / "trials" / "t-1"
+    (folder / "scaled-0123456789ab.npy").write_bytes(b"left by a killed run")
+    (folder / "my notes.txt").write_text("mine")
+    made.run()
+    assert not (folder / "scaled-0123456789ab.npy").exists()
+    assert (folder / "my notes.txt").exists()
+
+
+def test_one_process_at_a_time(tmp_path, numbers):
+    made = experiment(tmp_path, numbers)
+    with Store(made.output).lock(), pytest.raises(StoreError, match="Another process"):
+        made.run()
+
+
+def test_an_output_of_another_experiment_is_refused(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    other = Experiment("other", output=tmp_path / "out")
+    other.add(NumbersTrial("t-1", inputs={"numbers": numbers}))
+    with pytest.raises(StoreError, match="holds the results of the experiment 'e'"):
+        other.run()
+
+
+def test_damaged_receipts_are_named(tmp_path, numbers):
+    made = experiment(tmp_path, numbers).run()
+    path = tmp_path / "out" / "receipts" / "t-1.total.json"
+    path.write_text("{")
+    with pytest.raises(StoreError, match="is damaged"):
+        made.status()
+    path.write_text(json.dumps({"a": 1}))
+    with pytest.raises(StoreError, match="not one of ours"):
+        made.status()
+
+
+def test_a_step_that_returns_something_odd_says_what_is_possible(tmp_path, numbers, monkeypatch):
+    monkeypatch.setattr(NumbersTrial, "make_total", lambda self: object())
+    with pytest.raises(StoreError, match="Return an AnnData table"):
+        experiment(tmp_path, numbers).run()
+
+
+def test_warnings_of_a_step_reach_the_user_and_the_receipt(tmp_path, numbers, monkeypatch):
+    import warnings
+
+    def make_total(self):
+        warnings.warn("look at this", stacklevel=2)
+        return {"total": 1.0}
+
+    monkeypatch.setattr(NumbersTrial, "make_total", make_total)
+    with pytest.warns(UserWarning, match="look at this"):
+        made = experiment(tmp_path, numbers).run()
+    assert made["t-1"].receipts["total"]["warnings"] == ("look at this",)

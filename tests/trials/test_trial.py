@@ -1,0 +1,121 @@
+"""Trials: four doors for subclasses, checked values, no I/O in constructors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from lab_trials import NumbersTrial, RememberingTrial
+
+from packerlabimaging.errors import ConfigError, MissingInputError, NotComputedError, ParameterError
+from packerlabimaging.trials import AllOpticalTrial, Experiment, SignalsInput, Trial, TwoPhotonImagingTrial
+from packerlabimaging.trials.trial import trial_types
+
+
+def test_making_a_trial_touches_no_file():
+    trial = AllOpticalTrial("t-013", inputs={"movie": "not/there", "sync": "no.paq", "photostim": "nowhere/"})
+    assert trial.inputs["movie"].path == Path("not/there")
+    assert "finished steps: none" in repr(trial)
+
+
+def test_fields_are_typed_with_defaults_and_inherited():
+    trial = RememberingTrial("t", offset=3, note="left", comment="x")
+    assert (trial.offset, trial.note, trial.comment, trial.group) == (3, "left", "x", "")
+    assert RememberingTrial.note == "none"
+    with pytest.raises(ConfigError, match="offset: 'three' is not of the type int"):
+        NumbersTrial("t", offset="three")
+
+
+def test_all_faults_of_a_trial_come_at_once_with_suggestions():
+    with pytest.raises(ConfigError) as caught:
+        RememberingTrial("t", inputs={"nunbers": "a"}, settings={"scle": {}, "scale": {"facto": 1, "factor": "x"}}, offsett=1)
+    text = str(caught.value)
+    for part in ("Did you mean 'numbers'", "Did you mean 'scale'", "Did you mean 'factor'", "Did you mean 'offset'", "scale.facto"):
+        assert part in text
+
+
+def test_a_missing_input_says_what_to_pass():
+    with pytest.raises(MissingInputError, match=r"inputs=\{'numbers': 'path/to/it'\}"):
+        _ = NumbersTrial("t").numbers
+    with pytest.raises(MissingInputError, match="the photostimulation protocol"):
+        _ = AllOpticalTrial("t").photostim
+
+
+def test_results_without_an_experiment_say_how_to_get_them():
+    with pytest.raises(NotComputedError, match="belongs to no experiment"):
+        _ = TwoPhotonImagingTrial("t").cells
+
+
+def test_inputs_can_carry_reader_and_options():
+    trial = NumbersTrial("t", inputs={"numbers": {"path": "a.numbers", "reader": "numbers", "options": {"factor": 2}}})
+    assert trial.inputs["numbers"].options == {"factor": 2}
+    with pytest.raises(ConfigError, match="Did you mean 'options'"):
+        NumbersTrial("t", inputs={"numbers": {"path": "a", "option": {}}})
+    with pytest.raises(ConfigError, match="must be a path"):
+        NumbersTrial("t", inputs={"numbers": 3})
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "..", ".hidden", "a b", "x" * 101, "t.", 3])
+def test_ids_must_be_names_on_every_system(bad):
+    with pytest.raises(ParameterError, match="can't be used as a name"):
+        NumbersTrial(bad)
+
+
+def test_faulty_classes_are_refused_when_they_are_defined():
+    with pytest.raises(TypeError, match="has no default"):
+
+        class NoDefault(Trial):
+            eye: str
+
+    with pytest.raises(TypeError, match="can be changed in place"):
+
+        class Mutable(Trial):
+            eyes: list = []  # noqa: RUF012 - the fault under test
+
+    with pytest.raises(TypeError, match="name of something that trials already have"):
+
+        class Shadow(Trial):
+            run: str = "x"
+
+    with pytest.raises(TypeError, match="no method make_missing"):
+
+        class NoHook(Trial):
+            steps = ("missing",)
+
+
+def test_types_are_found_by_short_or_full_name_and_redefining_is_allowed():
+    assert trial_types.get("AllOpticalTrial") is AllOpticalTrial
+    assert trial_types.get("packerlabimaging.trials.all_optical:AllOpticalTrial") is AllOpticalTrial
+    with pytest.raises(ParameterError, match="Did you mean 'AllOpticalTrial'"):
+        trial_types.get("AllOpticTrial")
+
+    def define():
+        class Twice(Trial):
+            pupil = SignalsInput()
+
+        return Twice
+
+    define()
+    second = define()
+    assert trial_types.get("Twice") is second
+
+
+def test_the_code_of_a_hook_is_its_version_or_its_source():
+    assert TwoPhotonImagingTrial.hook_code("cells") == ("TwoPhotonImagingTrial 1",)
+    own, inherited = RememberingTrial.hook_code("total")
+    assert own.startswith("lab_trials:RememberingTrial ") and inherited.startswith("lab_trials:NumbersTrial ")
+
+
+def test_adding_trials(tmp_path):
+    experiment = Experiment("e", output=tmp_path / "raw" / "results")
+    experiment.add(NumbersTrial("t-1"))
+    with pytest.raises(ParameterError, match="has a trial 't-1' already"):
+        experiment.add(NumbersTrial("t-1"))
+    with pytest.raises(ParameterError, match="belongs to the experiment"):
+        Experiment("f", output=tmp_path / "f").add(experiment["t-1"])
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(ParameterError, match="inside the raw data"):
+        experiment.add(NumbersTrial("t-2", inputs={"numbers": tmp_path / "raw"}))
+    with pytest.raises(KeyError, match="Trials: t-1"):
+        experiment["t-9"]
+    assert not (tmp_path / "raw" / "results").exists()
