@@ -1,0 +1,43 @@
+from .binary import BinaryMovie, BinaryWriter
+from .naparm import write_naparm
+from .packio import PaqWriter, write_paq
+from .prairieview import PrairieViewWriter, read_prairieview_metadata
+from .readers import (
+    Inspection,
+    Reader,
+    find_reader,
+    inspect_path,
+    open_movie,
+    open_segmentation,
+    open_signals,
+    read_photostim,
+    register_reader,
+)
+from .suite2p import find_frames, frames_of_files
+from .tables import open_table, read_table, write_table
+from .tiff import write_tiff_stack
+
+__all__ = [
+    "BinaryMovie",
+    "BinaryWriter",
+    "Inspection",
+    "PaqWriter",
+    "PrairieViewWriter",
+    "Reader",
+    "find_frames",
+    "find_reader",
+    "frames_of_files",
+    "inspect_path",
+    "open_movie",
+    "open_segmentation",
+    "open_signals",
+    "open_table",
+    "read_photostim",
+    "read_prairieview_metadata",
+    "read_table",
+    "register_reader",
+    "write_naparm",
+    "write_paq",
+    "write_table",
+    "write_tiff_stack",
+]

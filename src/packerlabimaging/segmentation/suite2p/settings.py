@@ -1,0 +1,154 @@
+"""The engine's settings: Suite2p's own, less what the adapter decides, plus a few."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from packerlabimaging.errors import ParameterError
+from packerlabimaging.segmentation.engine import EngineJob, Setting
+
+OWN = {
+    "diameter_um": Setting(13.0, "Typical diameter of a cell in micrometres; gives 'diameter' where that is None."),
+    "pixel_offset": Setting(0, "Subtracted from pixels so that they fit into int16; added to F and Fneu again."),
+    "keep_registered": Setting(True, "Keep the registered movie (data.bin), as large as the raw one."),
+    "keep_raw": Setting(False, "Keep the copy of the raw movie that Suite2p works on (data_raw.bin)."),
+}
+"""Settings that Suite2p does not have.
+
+13 um, about the size of a pyramidal cell's body in layer 2/3, is what the Packer lab computes its diameter from.
+"""
+
+_CHANGED = {"torch_device": "cpu", "diameter": None}
+"""Defaults that differ from Suite2p's: never a GPU unasked, and the diameter from the pixel size."""
+
+_DECIDED = {
+    "fs": None,
+    "io": None,
+    "run": {"do_detection", "multiplane_parallel"},
+    "registration": {"align_by_chan2", "reg_tif_chan2"},
+    "classification": {"use_builtin_classifier"},
+}
+"""What the adapter decides: the rate is that of the trials, there is one channel and plane, ROIs are always detected, and a
+classifier from somebody's home folder is never used unasked."""
+
+_MIN_BLOCK_PX = 32
+"""Smallest block of nonrigid registration; below it a shift can't be told from noise (ours)."""
+
+
+def engine_settings(suite2p: ModuleType) -> dict[str, Any]:
+    """Return the defaults and help of all settings, nested as Suite2p nests them."""
+    described = suite2p.parameters.SETTINGS
+
+    def section(parameters: Mapping[str, Any], decided: Any) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for name, parameter in parameters.items():
+            hidden = decided.get(name, set()) if isinstance(decided, dict) else set()
+            if hidden is None or (isinstance(decided, set) and name in decided):
+                continue
+            if "description" in parameter:
+                settings[name] = Setting(copy.deepcopy(parameter["default"]), parameter["description"])
+            else:
+                settings[name] = section(parameter, hidden)
+        return settings
+
+    settings = section(described, _DECIDED)
+    changed = {name: Setting(default, described[name]["description"]) for name, default in _CHANGED.items()}
+    return {**OWN, **settings, **changed}
+
+
+def suite2p_settings(suite2p: ModuleType, given: Mapping[str, Any], job: EngineJob) -> dict[str, Any]:
+    """Return what Suite2p is to be called with for a job.
+
+    Raises
+    ------
+    ParameterError
+        If a value is outside what Suite2p takes, a classifier is not there, or the device can't be used.
+    """
+    faults: list[str] = []
+    _check_ranges(suite2p.parameters.SETTINGS, given, "", faults)
+    classifier = given["classification"]["classifier_path"]
+    if classifier and not Path(classifier).is_file():
+        faults.append(f"classification.classifier_path = '{classifier}' is not there; Suite2p would use another one unasked.")
+    if faults:
+        raise ParameterError("Settings of the engine 'suite2p' are wrong: " + " ".join(faults))
+    settings = _merged(suite2p.default_settings(), {name: value for name, value in given.items() if name not in OWN})
+    settings["torch_device"] = check_device(str(given["torch_device"]))
+    settings["fs"] = float(job.rate_hz)
+    settings["diameter"] = _diameter_px(given, job.pixel_size_um, settings_default=suite2p.default_settings()["diameter"])
+    settings["classification"]["use_builtin_classifier"] = True
+    settings["io"].update(delete_bin=False, move_bin=False, combined=False, save_mat=False, save_NWB=False, save_ops_orig=True)
+    _fit_blocks(settings["registration"], next(iter(job.movies.values())).frame_shape_px)
+    return settings
+
+
+def check_device(device: str) -> str:
+    """Return ``device`` if torch can use it: Suite2p would take the processor in silence.
+
+    Raises
+    ------
+    ParameterError
+        If it can't.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ParameterError(
+            f"torch_device = '{device}' can't be used: {str(error).splitlines()[0]} Give 'cpu', or install a torch for it."
+        ) from error
+    return device
+
+
+def _check_ranges(parameters: Mapping[str, Any], given: Mapping[str, Any], place: str, faults: list[str]) -> None:
+    for name, value in given.items():
+        parameter = parameters.get(name)
+        if isinstance(value, Mapping) and isinstance(parameter, Mapping) and "description" not in parameter:
+            _check_ranges(parameter, value, f"{place}{name}.", faults)
+        elif parameter is not None and parameter["min"] is not None and value is not None:
+            try:
+                numbers = np.asarray(value, dtype=float)
+                wrong = not np.all((numbers >= parameter["min"]) & (numbers <= parameter["max"]))
+            except (TypeError, ValueError):
+                wrong = True
+            if wrong:
+                faults.append(f"{place}{name} = {value!r} is out of range: {parameter['min']} to {parameter['max']}.")
+
+
+def _merged(defaults: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(defaults)
+    for name, value in given.items():
+        is_section = isinstance(defaults.get(name), dict) and isinstance(value, Mapping)
+        merged[name] = _merged(defaults[name], value) if is_section else value
+    return merged
+
+
+def _diameter_px(given: Mapping[str, Any], pixel_size_um: tuple[float, float] | None, *, settings_default: Any) -> list[float]:
+    if given["diameter"] is not None:
+        return [float(value) for value in np.broadcast_to(np.asarray(given["diameter"], float), 2)]
+    if pixel_size_um is None:
+        warnings.warn(
+            f"The pixel size is not known: Suite2p gets its own default diameter, {settings_default} pixels. "
+            "Give the setting diameter=[y, x] in pixels, or the pixel size.",
+            stacklevel=2,
+        )
+        return [float(value) for value in settings_default]
+    return [float(given["diameter_um"]) / size for size in pixel_size_um]
+
+
+def _fit_blocks(registration: dict[str, Any], frame_shape_px: tuple[int, int]) -> None:
+    """Make blocks of nonrigid registration smaller than the frame: Suite2p 1.1 crashes on one block in a direction."""
+    blocks = [
+        min(int(block), size) if block < size else size // 2
+        for block, size in zip(registration["block_size"], frame_shape_px, strict=True)
+    ]
+    registration["block_size"] = tuple(blocks)
+    if min(blocks) < _MIN_BLOCK_PX:
+        registration["nonrigid"] = False
