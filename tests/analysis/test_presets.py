@@ -1,0 +1,41 @@
+"""Presets: their published numbers, and faults that are told."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from packerlabimaging.analysis import PRESETS, ResponseSettings, get_preset
+from packerlabimaging.errors import ParameterError
+
+
+def test_published_numbers_stand():
+    packerlab = get_preset("packerlab")
+    assert (packerlab.pre_s, packerlab.post_s, packerlab.pre_window_s, packerlab.post_window_s) == (1.0, 3.0, 0.5, 0.5)
+    assert (packerlab.adjustment, packerlab.alpha, packerlab.single_stim_sd, packerlab.f0) == ("bh", 0.1, 2.0, "pre-stim")
+    asrun = get_preset("packerlab_asrun")
+    assert (asrun.adjustment, asrun.alpha) == ("bonferroni", 0.05)
+    vape = get_preset("vape")
+    assert (vape.pre_s, vape.post_s, vape.f0, vape.single_stim_sd) == (2.0, 10.0, "trace", 1.0)
+
+
+def test_overrides_make_a_new_preset():
+    changed = get_preset("packerlab", alpha=0.01)
+    assert changed.alpha == 0.01
+    assert PRESETS["packerlab"].alpha == 0.1
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        changed.alpha = 0.5
+
+
+def test_tells_faults():
+    with pytest.raises(ParameterError, match="Did you mean 'packerlab'"):
+        get_preset("packerlap")
+    with pytest.raises(ParameterError, match="Did you mean 'alpha'"):
+        get_preset("packerlab", alhpa=0.1)
+    with pytest.raises(ParameterError, match="between 0 and 1"):
+        ResponseSettings(overrides={"alpha": 2.0})
+    with pytest.raises(ParameterError, match="lengthen pre_s"):
+        get_preset("packerlab", pre_window_s=2.0)
+    with pytest.raises(ParameterError, match="not a parameter of response presets"):
+        get_preset("packerlab", source="me")
