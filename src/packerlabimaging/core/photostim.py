@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from packerlabimaging._check import check_choice, check_positive, frozen_array
+from packerlabimaging._check import check_choice, check_length, check_positive, frozen_array
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import ParameterError
 
@@ -101,6 +101,9 @@ class PhotostimProtocol:
         How many times the protocol was to be delivered; None if unknown.
     trigger
         ``"once"``: one pulse a stim; ``"each"``: one pulse a row.
+    lead_in_s
+        Dark time before the first row: 1 ms where the program first runs a dummy element. In trigger mode ``"once"`` it
+        follows the trigger; in mode ``"each"`` it passes before the first pulse and delays nothing.
     target_ids
         Names of the targets; by default ``target-000`` and so on.
     weights
@@ -117,7 +120,8 @@ class PhotostimProtocol:
     Raises
     ------
     ParameterError
-        If groups name targets, or rows name groups, that don't exist, or coordinates are not finite.
+        If groups name targets, or rows name groups, that don't exist, a group is empty, coordinates or weights are not
+        finite, or a count or size makes no sense.
     """
 
     targets_px: np.ndarray
@@ -126,6 +130,7 @@ class PhotostimProtocol:
     rows: tuple[PhotostimRow, ...]
     n_stims: int | None = None
     trigger: TriggerMode = "once"
+    lead_in_s: float = 0.0
     target_ids: tuple[str, ...] = ()
     weights: np.ndarray | None = None
     spiral_diameter_um: float | None = None
@@ -141,6 +146,15 @@ class PhotostimProtocol:
         if not np.all(np.isfinite(targets)):
             raise ParameterError("targets_px contains NaN or infinite positions. Every target needs a finite place.")
         object.__setattr__(self, "targets_px", targets)
+        height, width = self.image_shape_px
+        check_positive("image height", height)
+        check_positive("image width", width)
+        object.__setattr__(self, "image_shape_px", (int(height), int(width)))
+        check_positive("lead_in_s", self.lead_in_s, zero=True)
+        if self.n_stims is not None:
+            check_positive("n_stims", self.n_stims, zero=True)
+        if self.spiral_diameter_um is not None:
+            check_positive("spiral_diameter_um", self.spiral_diameter_um)
         check_choice("trigger", self.trigger, ("once", "each"))
         groups = tuple(tuple(int(target) for target in group) for group in self.groups)
         object.__setattr__(self, "groups", groups)
@@ -148,6 +162,9 @@ class PhotostimProtocol:
         unknown = sorted({target for group in groups for target in group if not 0 <= target < len(targets)})
         if unknown:
             raise ParameterError(f"Groups name targets {unknown}, but there are {len(targets)} targets (0-based).")
+        empty = [number for number, group in enumerate(groups) if not group]
+        if empty:
+            raise ParameterError(f"Groups {empty} have no target. Leave them out.")
         unknown = sorted({row.group for row in self.rows if row.group >= len(groups)})
         if unknown:
             raise ParameterError(f"Rows name groups {unknown}, but there are {len(groups)} groups (0-based).")
@@ -156,7 +173,11 @@ class PhotostimProtocol:
             raise ParameterError(f"target_ids must be {len(targets)} different names, one per target.")
         object.__setattr__(self, "target_ids", ids)
         if self.weights is not None:
-            object.__setattr__(self, "weights", frozen_array(self.weights, np.float64, ndim=1, name="weights"))
+            weights = frozen_array(self.weights, np.float64, ndim=1, name="weights")
+            check_length("weights", weights, len(targets), per="target")
+            if not np.all(np.isfinite(weights)) or np.any(weights < 0):
+                raise ParameterError("weights contains negative, NaN or infinite values. Give numbers >= 0.")
+            object.__setattr__(self, "weights", weights)
 
     @property
     def n_targets(self) -> int:
@@ -183,9 +204,9 @@ class PhotostimProtocol:
 
     def row_starts_s(self) -> np.ndarray:
         """Start of each row after its trigger, seconds: one after another in mode ``"once"``, 0 in mode ``"each"``."""
-        if self.trigger == "each":
+        if self.trigger == "each" or not self.rows:
             return np.zeros(len(self.rows))
-        return np.concatenate([[0.0], np.cumsum(self.row_durations_s())[:-1]]) if self.rows else np.zeros(0)
+        return np.cumsum([self.lead_in_s, *self.row_durations_s()[:-1]])
 
     @property
     def stim_duration_s(self) -> float:
