@@ -9,6 +9,7 @@ pandas, scipy and anndata are imported inside the functions: importing the packa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +19,7 @@ import numpy as np
 from packerlabimaging._check import check_choice
 from packerlabimaging._provenance import UNS_KEY
 from packerlabimaging.core.clock import FrameClock
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import SchemaError
@@ -261,6 +263,13 @@ def check_table(table: AnnData, kind: TableKind | None = None) -> AnnData:
     if faults:
         raise SchemaError(f"The {expected} table breaks the data model:\n" + "\n".join(f"- {fault}" for fault in faults))
     return table
+
+
+def findings_of(value: Any) -> list[Finding]:
+    """Return the findings that a value carries: a core value's own, or those that a table keeps in ``uns``."""
+    if hasattr(value, "uns"):
+        return [Finding.from_dict(json.loads(str(item))) for item in value.uns.get(UNS_KEY, {}).get("findings", [])]
+    return list(getattr(value, "findings", ()))
 
 
 _KIND_WORDS = {_BOOL: "true/false", _INTEGER: "integers", _NUMBER: "numbers", _TEXT: "text"}

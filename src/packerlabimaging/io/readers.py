@@ -9,7 +9,7 @@ for the running program.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -184,7 +184,3 @@ def inspect_path(path: str | Path) -> list[Inspection]:
     """Describe a file or folder with every reader that recognises it; see the errors of :func:`find_readers`."""
     return [reader.inspect(Path(path)) for reader in find_readers(path)]
 
-
-def findings_of(values: Iterable[Any]) -> tuple[Finding, ...]:
-    """Collect the findings of several core values."""
-    return tuple(finding for value in values for finding in value.findings)

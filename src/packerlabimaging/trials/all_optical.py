@@ -14,7 +14,6 @@ from packerlabimaging.analysis.sync import SyncAudit
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import rois_of
 from packerlabimaging.core.streaming import Reducer, RoiTraces
-from packerlabimaging.errors import MissingInputError
 from packerlabimaging.trials.inputs import PhotostimInput
 from packerlabimaging.trials.settings import ArtefactSettings
 from packerlabimaging.trials.two_photon import TwoPhotonImagingTrial
@@ -36,7 +35,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
     sections: ClassVar[Mapping[str, type]] = {
         **TwoPhotonImagingTrial.sections,
         "artefacts": ArtefactSettings,
-        "targets": TargetingSettings,
+        "targeting": TargetingSettings,
         "responses": ResponseSettings,
     }
 
@@ -61,20 +60,19 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
 
     @property
     def target_discs(self) -> RoiSet:
-        """The light's disc on each target, in pixels of the movie."""
-        protocol, metadata = self.photostim, self.metadata
-        size_um = metadata.pixel_size_um
-        if size_um is None:
-            raise MissingInputError(
-                f"The pixel size of trial '{self.id}' is not known, so its targets can't be placed. "
-                "Give it: settings={'metadata': {'pixel_size_um': (y, x)}}, or in the experiment file [trial.metadata] pixel_size_um = [y, x]."
-            )
-        return tl.target_discs(protocol, frame_shape_px=metadata.frame_shape_px, pixel_size_um=size_um)
+        """The disc of light on each target, in pixels of the movie."""
+        metadata = self.metadata
+        return tl.target_discs(self.photostim, frame_shape_px=metadata.frame_shape_px, pixel_size_um=metadata.pixel_size_um)
 
     def match_targets(self) -> TargetMatch:
         """Match the targets to the ROIs of the cells table."""
+        cells = self.cells
         return tl.match_targets(
-            self.photostim, rois_of(self.cells), pixel_size_um=self.metadata.pixel_size_um, settings=self.settings["targets"]
+            self.photostim,
+            rois_of(cells),
+            pixel_size_um=self.metadata.pixel_size_um,
+            iscell=cells.obs["iscell"].to_numpy(bool),
+            settings=self.settings["targeting"],
         )
 
     def make_sync(self) -> SyncAudit:
@@ -86,7 +84,27 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         return {**super().make_reducers(), "targets": RoiTraces(self.target_discs)}
 
     def make_targets(self) -> AnnData:
-        """Match targets to ROIs and score the response of each target's own pixels."""
+        """Match targets to ROIs, and score the response of each target's own disc of the raw movie."""
+        responses = self.settings["responses"]
+        return tl.compute_target_responses(
+            self.traces["targets"],
+            self.frame_clock,
+            self.sync.stims,
+            self.match_targets(),
+            self.photostim,
+            preset=responses.preset,
+            overrides=responses.overrides,
+            artefact=self.artefact,
+            trial=self.id,
+        )
 
     def make_responses(self) -> AnnData:
-        """Score every ROI's response to every stim and call responders."""
+        """Score every ROI's response to every stim and call the ROIs that respond, within each population."""
+        responses = self.settings["responses"]
+        return tl.compute_responses(
+            self.cells,
+            self.sync.stims,
+            preset=responses.preset,
+            overrides=responses.overrides,
+            populations=self.match_targets().rois["population"],
+        )

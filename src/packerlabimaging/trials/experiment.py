@@ -183,7 +183,8 @@ class Experiment:
             if abs(trial.frame_clock.rate_hz / first.frame_clock.rate_hz - 1) > 0.02:
                 raise ParameterError(
                     f"Trials '{first.id}' and '{trial.id}' of the field of view '{fov}' have different frame rates "
-                    f"({first.frame_clock.rate_hz:.3f} and {trial.frame_clock.rate_hz:.3f} Hz). Give them different values of fov."
+                    f"({first.frame_clock.rate_hz:.3f} and {trial.frame_clock.rate_hz:.3f} Hz). "
+                    "Give them different values of fov."
                 )
         return EngineJob(
             movies={trial.id: trial.movie for trial in members},

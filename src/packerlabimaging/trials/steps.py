@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from packerlabimaging._provenance import now, to_plain, versions
 from packerlabimaging.core.findings import Finding
+from packerlabimaging.core.schema import findings_of
 from packerlabimaging.errors import MissingFileError
 from packerlabimaging.segmentation import complete_settings, get_engine, run_engine
 from packerlabimaging.trials.fingerprint import fingerprint
@@ -228,6 +229,6 @@ def _findings(trials: Iterable[Trial], used: Mapping[str, set[tuple[str, str]]],
     sources = [
         trial._opened[name] for trial in trials for kind, name in used[trial.id] if kind == "input" and name in trial._opened
     ]
-    found: list[Finding] = [finding for source in [*sources, value] for finding in getattr(source, "findings", ())]
+    found: list[Finding] = [finding for source in [*sources, value] for finding in findings_of(source)]
     distinct = {(finding.code, finding.where, finding.message): finding for finding in found}
     return tuple(finding.to_dict() for finding in distinct.values())

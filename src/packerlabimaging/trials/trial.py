@@ -323,7 +323,8 @@ class Trial:
     @contextmanager
     def noting(self) -> Iterator[set[tuple[str, str]]]:
         """Collect what is read within the block as ``(kind, name)``: input, field, settings, result."""
-        self._used = used = set()
+        used: set[tuple[str, str]] = set()
+        self._used = used
         try:
             yield used
         finally:
