@@ -95,6 +95,17 @@ def _scalar(dtype: _Dtype, content: Any) -> Any:
     return np.frombuffer(content, dtype.value)[0]
 
 
+def _encoded(text: str, encoding: str) -> bytes:
+    """Bytes, as pickles of protocol 2 spell them (numpy before 1.17)."""
+    if encoding != "latin1":
+        raise _Refused(f"text in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def _empty_bytes() -> bytes:
+    return b""
+
+
 def _posix_path(*parts: str) -> str:
     return str(PurePosixPath(*parts))
 
@@ -121,6 +132,8 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     **{(module, "Path"): _posix_path for module in ("pathlib", "pathlib._local")},
     **{(module, "PurePath"): _posix_path for module in ("pathlib", "pathlib._local")},
     ("collections", "OrderedDict"): OrderedDict,
+    ("_codecs", "encode"): _encoded,
+    **{(module, "bytes"): _empty_bytes for module in ("builtins", "__builtin__")},
     **{(module, name): made for module in ("builtins", "__builtin__") for name, made in (("set", set), ("complex", complex))},
 }
 
