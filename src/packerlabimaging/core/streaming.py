@@ -138,6 +138,35 @@ def _stream_threads(movie: Movie, reducers: Mapping[str, Reducer], starts: range
             collect(pending.popleft())
 
 
+def _is_small_integer(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "ui" and dtype.itemsize <= 2
+
+
+def _exact_sums(chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sum and sum of squares over time of integers up to 16 bits, exactly, as int64.
+
+    Sums and single squares fit into 32 bits (of up to 32,768 frames at a time), which is twice as fast as 64.
+    """
+    narrow = np.uint32 if chunk.dtype.kind == "u" else np.int32
+    total = np.zeros(chunk.shape[1:], np.int64)
+    for start in range(0, len(chunk), 32_768):
+        total += chunk[start : start + 32_768].sum(axis=0, dtype=narrow)
+    squares = np.zeros(chunk.shape[1:], np.int64)
+    square = np.empty(chunk.shape[1:], narrow)
+    for frame in chunk:
+        np.multiply(frame, frame, out=square, dtype=narrow)
+        squares += square
+    return total, squares
+
+
+def _float_sums(chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    squares = np.zeros(chunk.shape[1:], np.float64)
+    for frame in chunk:
+        values = frame.astype(np.float64)
+        squares += values * values
+    return chunk.sum(axis=0, dtype=np.float64), squares
+
+
 class Projections(Reducer):
     """Mean, maximum, minimum and standard deviation over time, each ``(y, x)``.
 
@@ -172,13 +201,7 @@ class Projections(Reducer):
             chunk = chunk if keep.all() else chunk[keep]
         if len(chunk) == 0:
             return
-        exact = chunk.dtype.kind in "ui" and chunk.dtype.itemsize <= 2
-        wide = np.int64 if exact else np.float64
-        total = chunk.sum(axis=0, dtype=wide)
-        squares = np.zeros(chunk.shape[1:], wide)
-        for frame in chunk:
-            values = frame.astype(np.int64 if exact else np.float64)
-            squares += values * values
+        total, squares = _exact_sums(chunk) if _is_small_integer(chunk.dtype) else _float_sums(chunk)
         self._absorb(len(chunk), total, squares, chunk.max(axis=0), chunk.min(axis=0))
 
     def _absorb(self, n_frames: int, total: Any, squares: Any, maximum: Any, minimum: Any) -> None:
@@ -262,7 +285,9 @@ class RoiTraces(_Traces):
         self._starts = rois.indptr[:-1]
         total = np.add.reduceat(rois.weights.astype(np.float64), self._starts) if rois.n_rois else np.zeros(0)
         self._weights = (rois.weights / np.repeat(total, rois.n_pixels)).astype(np.float32)
-        self._uniform = bool(rois.n_rois) and bool(np.all(rois.weights == rois.weights[0]))
+        largest = int(rois.n_pixels.max(initial=0))
+        self._uniform = bool(np.all(rois.weights == rois.weights[:1])) and largest <= 32_768
+        self._dense = 4 * len(self._flat) > rois.frame_shape_px[0] * rois.frame_shape_px[1]
 
     def fresh(self) -> RoiTraces:
         empty = copy.copy(self)  # shares the pixel lists
@@ -277,11 +302,16 @@ class RoiTraces(_Traces):
             raise ParameterError(f"Frames are {chunk.shape[1:]}, but the ROIs were drawn on {self.rois.frame_shape_px}.")
         out = np.empty((self.rois.n_rois, len(chunk)), np.float32)
         if self.rois.n_rois:
-            exact = self._uniform and chunk.dtype.kind in "ui" and chunk.dtype.itemsize <= 2
+            sums = self._exact_sums if self._uniform and _is_small_integer(chunk.dtype) else self._weighted_sums
             for index, frame in enumerate(chunk.reshape(len(chunk), -1)):
-                values = frame.take(self._flat)
-                if exact:  # integer sums are exact and faster than a product
-                    out[:, index] = np.add.reduceat(values, self._starts, dtype=np.int64) / self.rois.n_pixels
-                else:
-                    out[:, index] = np.add.reduceat(values * self._weights, self._starts, dtype=np.float64)
+                out[:, index] = sums(frame)
         self._pieces[start] = out
+
+    def _exact_sums(self, frame: np.ndarray) -> np.ndarray:
+        """Means of plain pixels of up to 16 bits: 32-bit integer sums are exact, and faster than products."""
+        wide = np.uint32 if frame.dtype.kind == "u" else np.int32
+        values = frame.astype(wide).take(self._flat) if self._dense else frame.take(self._flat).astype(wide)
+        return np.asarray(np.add.reduceat(values, self._starts) / self.rois.n_pixels)
+
+    def _weighted_sums(self, frame: np.ndarray) -> np.ndarray:
+        return np.asarray(np.add.reduceat(frame.take(self._flat) * self._weights, self._starts, dtype=np.float64))
