@@ -26,6 +26,14 @@ def test_fields_are_typed_with_defaults_and_inherited():
         NumbersTrial("t", offset="three")
 
 
+def test_a_subclass_can_give_a_field_another_default():
+    class Right(RememberingTrial):
+        note = "right"
+
+    assert Right("t").note == "right" and Right("t", note="x").note == "x"
+    assert RememberingTrial("t").note == "none"
+
+
 def test_all_faults_of_a_trial_come_at_once_with_suggestions():
     with pytest.raises(ConfigError) as caught:
         RememberingTrial("t", inputs={"nunbers": "a"}, settings={"scle": {}, "scale": {"facto": 1, "factor": "x"}}, offsett=1)

@@ -12,7 +12,7 @@ from packerlabimaging._check import did_you_mean
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError, StoreError
 from packerlabimaging.io.readers import open_segmentation
-from packerlabimaging.segmentation import EngineJob, engines, load_run
+from packerlabimaging.segmentation.engine import EngineJob, engines, load_run
 from packerlabimaging.trials.config import ExperimentConfig, SegmentationConfig
 from packerlabimaging.trials.results import codec_named
 from packerlabimaging.trials.steps import SEGMENTATION, StepRunner, StepStatus

@@ -50,15 +50,19 @@ class Field:
         return check_type(value, self.type)
 
 
-def collect_fields(cls: type, *, taken: set[str]) -> dict[str, Field]:
-    """Turn the annotations in a class body into fields.
+def collect_fields(cls: type, *, taken: set[str], known: Mapping[str, Field]) -> dict[str, Field]:
+    """Turn the annotations in a class body into fields; a plain value gives a known field another default.
 
     Raises
     ------
     TypeError
         If a field has no default, a mutable one, or the name of something that trials already have.
     """
-    found: dict[str, Field] = {}
+    found: dict[str, Field] = {
+        name: Field(name, field.annotation, vars(cls)[name], field.module)
+        for name, field in known.items()
+        if name in vars(cls) and not isinstance(vars(cls)[name], Field)
+    }
     for name, annotation in _own_annotations(cls).items():
         text = annotation if isinstance(annotation, str) else ""
         if name.startswith("_") or get_origin(annotation) is ClassVar or "ClassVar" in text:

@@ -19,7 +19,7 @@ from packerlabimaging._provenance import now, to_plain, versions
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.schema import findings_of
 from packerlabimaging.errors import MissingFileError
-from packerlabimaging.segmentation import complete_settings, get_engine, run_engine
+from packerlabimaging.segmentation.engine import complete_settings, get_engine, run_engine
 from packerlabimaging.trials.fingerprint import fingerprint
 from packerlabimaging.trials.results import codec_for
 from packerlabimaging.trials.store import Receipt, Store

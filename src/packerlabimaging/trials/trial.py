@@ -141,8 +141,9 @@ class Trial:
 
     @classmethod
     def _collect(cls) -> None:
-        inherited = set(dir(Trial)) - set(cls.declared_fields)
-        own = collect_fields(cls, taken=inherited | set(cls.declared_inputs) | {"id", "inputs", "settings"})
+        inherited = {name for base in cls.__mro__[1:] for name in vars(base)} - set(cls.declared_fields)
+        taken = inherited | set(cls.declared_inputs) | {"id", "inputs", "settings"}
+        own = collect_fields(cls, taken=taken, known=cls.declared_fields)
         for name, field in own.items():
             setattr(cls, name, field)
         cls.declared_fields = {**cls.declared_fields, **own}
