@@ -1,1 +1,8 @@
-"""."""
+"""Simulated all-optical experiments with known truth, written as the rig would, and scores against that truth."""
+
+from packerlabimaging.simulate.experiment import simulate_experiment
+from packerlabimaging.simulate.parameters import SimulationParameters
+from packerlabimaging.simulate.scoring import compare_with_truth
+from packerlabimaging.simulate.truth import Truth, load_truth
+
+__all__ = ["SimulationParameters", "Truth", "compare_with_truth", "load_truth", "simulate_experiment"]

@@ -1,0 +1,198 @@
+"""Frames of a simulated recording: the moving scene, light, photon noise, digitiser.
+
+Frames are made in blocks of a fixed size, each from the parameters and its number alone: any number of threads makes the
+same movie, and only a few blocks are in memory at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from packerlabimaging.core import LightTimes
+from packerlabimaging.simulate.activity import Activity
+from packerlabimaging.simulate.parameters import BIT_DEPTH, SimulationParameters
+from packerlabimaging.simulate.scene import AUTOFLUORESCENCE_PHOTONS, Scene
+from packerlabimaging.simulate.timeline import Timeline, light_on_lines, random_generator
+
+BLOCK_BYTES = 24 << 20
+"""Memory of the scenes of one block; sets the number of frames in it."""
+MOTION_TIMESCALE_S = 1.5
+"""Correlation time of the brain's motion."""
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some consecutive frames.
+
+    Parameters
+    ----------
+    start
+        Number of the first frame.
+    frames
+        Pixels, ``(n, height, width)``, uint16.
+    dff
+        Noise-free dF/F of the cells in the middle of each frame, ``(n_cells, n)``, float32.
+    """
+
+    start: int
+    frames: np.ndarray
+    dff: np.ndarray
+
+
+def make_shifts(parameters: SimulationParameters) -> np.ndarray:
+    """Draw the rigid motion of every frame.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(y, x)`` in pixels, shape ``(n_frames, 2)``: by how much the scene is moved down and to the right. It is smooth
+        noise about zero plus a slow drift from minus to plus half of ``drift_px``.
+    """
+    from scipy.signal import lfilter
+
+    rng = random_generator(parameters, "motion")
+    keep = np.exp(-1.0 / (MOTION_TIMESCALE_S * parameters.true_rate_hz))
+    innovations = rng.standard_normal((parameters.n_frames, 2)) * np.sqrt(1.0 - keep**2)
+    innovations[0] /= np.sqrt(1.0 - keep**2)  # stationary from the first frame on
+    wander = np.clip(lfilter([1.0], [1.0, -keep], innovations, axis=0), -4.0, 4.0) * parameters.motion_px
+    direction = rng.uniform(0.0, 2 * np.pi)
+    drift = np.linspace(-0.5, 0.5, parameters.n_frames)[:, None] * parameters.drift_px
+    return wander + drift * np.array([np.sin(direction), np.cos(direction)])
+
+
+def shift_scene(scene: np.ndarray, shift_px: np.ndarray, *, margin_px: int) -> np.ndarray:
+    """Cut a frame out of a scene that is moved by a sub-pixel shift, by bilinear interpolation.
+
+    Parameters
+    ----------
+    scene
+        Shape ``(height + 2 * margin_px, width + 2 * margin_px)``.
+    shift_px
+        ``(y, x)``: positive moves the scene down and to the right; at most ``margin_px - 1`` in size.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``frame[y, x] = scene[y + margin_px - shift_y, x + margin_px - shift_x]``.
+    """
+    height, width = (size - 2 * margin_px for size in scene.shape)
+    corner = margin_px - np.asarray(shift_px, np.float64)
+    y, x = np.floor(corner).astype(int)
+    part_y, part_x = (corner - (y, x)).astype(scene.dtype)
+    rows = scene[y : y + height] * (1 - part_y)
+    rows += scene[y + 1 : y + 1 + height] * part_y
+    frame = rows[:, x : x + width] * (1 - part_x)
+    frame += rows[:, x + 1 : x + 1 + width] * part_x
+    return frame
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedMovie:
+    """Everything that the frames follow from."""
+
+    parameters: SimulationParameters
+    scene: Scene
+    activity: Activity
+    timeline: Timeline
+    light: LightTimes
+    shifts_px: np.ndarray
+
+    @cached_property
+    def block_frames(self) -> int:
+        """Frames in a block, by the size of the scene alone."""
+        return int(np.clip(BLOCK_BYTES // (4 * np.prod(self.scene.shape_px)), 1, 256))
+
+    @cached_property
+    def artefact_frames(self) -> np.ndarray:
+        """Frames that overlap light, boolean ``(n_frames,)``."""
+        return self.timeline.clock.overlapping(self.light.onset_s, self.light.end_s)
+
+    def bleaching(self, times_s: np.ndarray) -> np.ndarray:
+        """Fraction of the fluorescence that is left at given times: an exponential with the recording as unit."""
+        starts = self.timeline.clock.starts_s
+        return (1.0 - self.parameters.bleaching) ** ((times_s - starts[0]) / (starts[-1] - starts[0]))
+
+    def expected_photons(self, start: int, dff: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the photons expected per pixel, ``(height, width)`` float32, of each frame from ``start`` on.
+
+        Parameters
+        ----------
+        dff
+            Of all sources, shape ``(n_sources, n)``.
+        """
+        n_cellular = self.activity.n_cellular
+        neuropil = (1.0 + dff[n_cellular:]).astype(np.float32).T @ self.scene.neuropil
+        brightness = (1.0 + dff[:n_cellular]).astype(np.float32)
+        left = self.bleaching(self.timeline.clock.starts_s[start : start + dff.shape[1]]).astype(np.float32)
+        for index, scene in enumerate(neuropil):
+            scene += self.scene.sources @ brightness[:, index]
+            scene += np.float32(AUTOFLUORESCENCE_PHOTONS)
+            frame = shift_scene(scene.reshape(self.scene.shape_px), self.shifts_px[start + index], margin_px=self.scene.margin_px)
+            frame *= left[index]
+            if self.artefact_frames[start + index]:
+                lines = light_on_lines(self.timeline, self.light, len(frame), start + index)
+                frame += np.float32(self.parameters.artefact_photons) * lines[:, None]
+            yield np.maximum(frame, 0.0, out=frame)
+
+    def block(self, start: int) -> Block:
+        """Make the block that begins with frame ``start``, a multiple of ``block_frames``."""
+        stop = min(start + self.block_frames, self.parameters.n_frames)
+        clock = self.timeline.clock
+        dff = self.activity.dff(0.5 * (clock.starts_s[start:stop] + clock.ends_s[start:stop]))
+        rng = random_generator(self.parameters, "noise", start)
+        frames = np.empty((stop - start, *self.parameters.frame_shape_px), np.uint16)
+        for frame, photons in zip(frames, self.expected_photons(start, dff), strict=True):
+            frame[...] = digitise(photons, self.parameters, rng)
+        return Block(start, frames, dff[: self.activity.n_cells].astype(np.float32))
+
+    def blocks(self, workers: int) -> Iterator[Block]:
+        """Yield all blocks in order, made by ``workers`` threads; at most ``workers + 1`` are in memory."""
+        starts = range(0, self.parameters.n_frames, self.block_frames)
+        with ThreadPoolExecutor(workers) as pool:
+            pending: deque[Future[Block]] = deque()
+            for start in starts:
+                pending.append(pool.submit(self.block, start))
+                if len(pending) > workers:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+
+def digitise(photons: np.ndarray, parameters: SimulationParameters, rng: np.random.Generator) -> np.ndarray:
+    """Detect photons: Poisson counts, gain, electronic noise, offset, rounded and clipped to the digitiser's bits.
+
+    Parameters
+    ----------
+    photons
+        Expected photons per pixel, any shape, float32.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, whole numbers from 0 to 2**13 - 1.
+
+    Notes
+    -----
+    Photon counts are exact Poisson numbers. The electronic noise takes one of 65,536 values of equal probability (the
+    quantiles of a normal distribution), which is far below its rounding to whole counts.
+    """
+    counts = rng.poisson(photons).astype(np.float32)
+    counts *= np.float32(parameters.gain_counts)
+    noise = _normal_quantiles() * np.float32(parameters.read_noise_counts) + np.float32(parameters.offset_counts)
+    counts += noise[rng.integers(0, len(noise), counts.shape, dtype=np.uint16, endpoint=False)]
+    np.rint(counts, out=counts)
+    return np.clip(counts, 0, 2**BIT_DEPTH - 1, out=counts)
+
+
+@cache
+def _normal_quantiles() -> np.ndarray:
+    """Return the 65,536 mid-quantiles of the standard normal distribution, float32."""
+    from scipy.special import ndtri
+
+    return ndtri((np.arange(65536) + 0.5) / 65536).astype(np.float32)
