@@ -44,6 +44,7 @@ def write_table(table: AnnData, path: str | Path, *, overwrite: bool = False) ->
         If the folder exists and ``overwrite`` is not given.
     """
     import zarr
+    from anndata import settings
     from anndata.experimental import write_dispatched
     from zarr.codecs import BloscCodec
 
@@ -62,7 +63,8 @@ def write_table(table: AnnData, path: str | Path, *, overwrite: bool = False) ->
         func(store, key, elem, dataset_kwargs=dataset_kwargs)
 
     group = zarr.open_group(path, mode="w", zarr_format=3)
-    write_dispatched(group, "/", table, callback=write)
+    with settings.override(auto_shard_zarr_v3=False):  # small chunks stay files of their own, read one by one
+        write_dispatched(group, "/", table, callback=write)
     return path
 
 
