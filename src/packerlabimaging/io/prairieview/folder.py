@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError
@@ -95,13 +96,13 @@ class RecordingFolder:
             )
         return self.xml
 
-    @property
+    @cached_property
     def images(self) -> list[ImageName]:
         """Images with PrairieView's names, in the order of channel, cycle and number."""
         found = [image for image in map(parse_image_name, self.sizes) if image is not None]
         return sorted(found, key=lambda image: (image.name, image.channel, image.cycle, image.number or 0, image.file))
 
-    @property
+    @cached_property
     def stacks(self) -> dict[tuple[int, int], str]:
         """Files that hold a whole cycle of a channel, by ``(cycle, channel)``."""
         return {(image.cycle, image.channel): image.file for image in self.images if image.number is None}

@@ -61,8 +61,10 @@ class StateValue:
 
 def to_number(text: str | None) -> float | None:
     """Return a text as a finite number, or None where it is none."""
+    if text is None:
+        return None
     try:
-        number = float(text or "")
+        number = float(text)
     except ValueError:
         return None
     return number if math.isfinite(number) else None

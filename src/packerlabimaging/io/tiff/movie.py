@@ -16,7 +16,7 @@ from packerlabimaging.core.movie import Movie
 from packerlabimaging.errors import FormatError
 from packerlabimaging.io.tiff.files import OpenTiff, PageTable, byte_view, cut_error, find_pages, to_native
 from packerlabimaging.io.tiff.layout import PageLayout
-from packerlabimaging.io.tiff.single import SinglePageFiles, check_same
+from packerlabimaging.io.tiff.single import ExpectedFile, SinglePageFiles, check_same
 from packerlabimaging.io.tiff.stack import count_repeated
 
 
@@ -65,9 +65,10 @@ class TiffMovie(Movie):
         self._page_index = check_length("page_index", page_index, self.n_frames, per="frame")
         self._one_page = len(self.names) == self.n_frames and all(page == 0 for page in page_index)
         self._tables: dict[int, PageTable] = {}
+        self._expected: ExpectedFile | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tables": {}}
+        return {**self.__dict__, "_tables": {}, "_expected": None}
 
     def frame_source(self, frame: int) -> tuple[Path, int]:
         """Return the file and zero-based page that a frame comes from."""
@@ -78,9 +79,10 @@ class TiffMovie(Movie):
 
     def _read_into(self, start: int, stop: int, out: np.ndarray) -> None:
         if self._one_page:
-            single = SinglePageFiles(self.frame_shape_px, self.dtype)
+            single = SinglePageFiles(self.frame_shape_px, self.dtype, self._expected)
             for row, frame in enumerate(range(start, stop)):
                 single.read_into(self._path(self._file_index[frame]), out[row])
+            self._expected = single.expected
             return
         for file, frames in groupby(range(start, stop), key=lambda frame: self._file_index[frame]):
             numbers = list(frames)

@@ -22,7 +22,7 @@ _MARGIN = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
+class ExpectedFile:
     """Layout of the last parsed file: lengths of head and tail, and which of their bytes say where the pixels lie."""
 
     head_bytes: int
@@ -33,7 +33,7 @@ class _Expected:
 
 
 class SinglePageFiles:
-    """Reads one-page files of one frame size and type, one after another; make one for each run of reads.
+    """Reads one-page files of one frame size and type, one after another, in one thread.
 
     Parameters
     ----------
@@ -41,12 +41,14 @@ class SinglePageFiles:
         ``(height, width)`` that every file must have.
     dtype
         Type that every file must have, in native byte order.
+    expected
+        Layout that the first file probably has: :attr:`expected` of an earlier reader.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: np.dtype) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: np.dtype, expected: ExpectedFile | None = None) -> None:
         self._shape, self._dtype = shape, dtype
-        self._expected: _Expected | None = None
-        self._head, self._tail = bytearray(), bytearray()
+        self.expected: ExpectedFile | None = None
+        self._expect(expected)
 
     def read_into(self, path: str, out: np.ndarray) -> None:
         """Fill ``out`` (one frame) with the only page of a file.
@@ -56,17 +58,17 @@ class SinglePageFiles:
         FormatError
             If the file is cut, has several pages, or another size or type than the rest.
         """
-        if self._expected is None or not self._read_expected(path, self._expected, out):
+        if self.expected is None or not self._read_expected(path, self.expected, out):
             self._read_parsed(path, out)
 
-    def _read_expected(self, path: str, expected: _Expected, out: np.ndarray) -> bool:
+    def _read_expected(self, path: str, expected: ExpectedFile, out: np.ndarray) -> bool:
         pixels = byte_view(out)
         descriptor = open_descriptor(path)
         try:
             found = read_buffers(descriptor, [self._head, pixels, self._tail], 0)
         finally:
             os.close(descriptor)
-        if found < expected.head_bytes + len(pixels) + (expected.tail[-1][1] if expected.tail else 0):
+        if found < expected.head_bytes + len(pixels) + expected.tail_bytes:
             return False
         head, tail = self._head, self._tail
         if any(head[start:end] != value for start, end, value in expected.head):
@@ -89,10 +91,10 @@ class SinglePageFiles:
             file.read_pixels(layout, out, 0)
             self._expect(_expectation(file, layout))
 
-    def _expect(self, expected: _Expected | None) -> None:
-        self._expected = expected
-        if expected is not None:
-            self._head, self._tail = bytearray(expected.head_bytes), bytearray(expected.tail_bytes)
+    def _expect(self, expected: ExpectedFile | None) -> None:
+        self.expected = expected
+        self._head = bytearray(expected.head_bytes if expected is not None else 0)
+        self._tail = bytearray(expected.tail_bytes if expected is not None else 0)
 
 
 def check_same(layout: PageLayout, shape: tuple[int, int], dtype: np.dtype, *, path: str, page: int) -> None:
@@ -106,7 +108,7 @@ def check_same(layout: PageLayout, shape: tuple[int, int], dtype: np.dtype, *, p
         )
 
 
-def _expectation(file: OpenTiff, layout: PageLayout) -> _Expected | None:
+def _expectation(file: OpenTiff, layout: PageLayout) -> ExpectedFile | None:
     """Return what further files of the same layout hold beside their pixels, or None where that can't be read at once."""
     if layout.not_plain or layout.dtype is None or len(layout.segments) != 1:
         return None
@@ -123,7 +125,7 @@ def _expectation(file: OpenTiff, layout: PageLayout) -> _Expected | None:
     tail_bytes = max((last for _, last in tail), default=0)
     if len(head) + len(tail) < len(pieces) or start > _MARGIN or tail_bytes > _MARGIN:
         return None
-    return _Expected(
+    return ExpectedFile(
         head_bytes=start,
         tail_bytes=tail_bytes,
         head=tuple((first, last, file.fetch(first, last - first)) for first, last in head),

@@ -95,6 +95,7 @@ class _Described:
     unit: str = ""
     program: str | None = None
     unnamed_axes: tuple[int, ...] = ()
+    as_time: str = ""
     whole: bool = False  # False where the text may describe other files too
 
 
@@ -120,7 +121,9 @@ def read_stack(path: str) -> TiffStack:
         pixel_size = _pixel_size(tags.ratio(X_RESOLUTION), tags.ratio(Y_RESOLUTION), described.unit)
         program = described.program or tags.text(SOFTWARE) or None
     agrees = described.n_images == n_images
-    findings = () if agrees or not described.whole else (_disagreement(path, described.n_images or 0, n_images),)
+    findings = [] if agrees or not described.whole else [_disagreement(path, described.n_images or 0, n_images)]
+    if agrees and described.as_time:
+        findings.append(_taken_as_time(path, described.as_time, n_images))
     return TiffStack(
         path=path,
         n_images=n_images,
@@ -133,7 +136,7 @@ def read_stack(path: str) -> TiffStack:
         frame_rate_hz=described.frame_rate_hz,
         pixel_size_um=pixel_size,
         program=program,
-        findings=findings,
+        findings=tuple(findings),
     )
 
 
@@ -187,6 +190,16 @@ def _disagreement(path: str, described: int, found: int) -> Finding:
     )
 
 
+def _taken_as_time(path: str, axis: str, n_images: int) -> Finding:
+    return Finding(
+        "axis-taken-as-time",
+        f"The description calls the {n_images} images {axis} of a single time; they were taken as frames in time.",
+        "info",
+        where=path,
+        advice="If they are planes or channels, pass n_planes= or n_channels=.",
+    )
+
+
 def _pixel_size(x_per_unit: float | None, y_per_unit: float | None, unit: str) -> tuple[float, float] | None:
     if unit not in _MICROMETRES or not x_per_unit or not y_per_unit:
         return None
@@ -208,12 +221,12 @@ def _describe_imagej(values: Mapping[str, str]) -> _Described:
         value = values.get(name, "1")
         return int(value) if value.isascii() and value.isdigit() and 0 < int(value) < 1 << 40 else 1
 
-    channels, slices, frames = count("channels"), count("slices"), count("frames")
-    planes = slices if frames > 1 else 1  # a stack without frames= is a stack in time to nearly everybody
+    order, as_time = _in_time("CZT", {"C": count("channels"), "Z": count("slices"), "T": count("frames")})
     interval_s = _positive(values.get("finterval")) if values.get("tunit", "sec") in ("s", "sec", "seconds") else None
     return _Described(
         n_images=count("images"),
-        order=ImageOrder("CZT", channels, planes),
+        order=order,
+        as_time=as_time,
         frame_rate_hz=1 / interval_s if interval_s else _positive(values.get("fps")),
         unit=values.get("unit", "").strip(),
         program="ImageJ",
@@ -248,10 +261,23 @@ def _order_of(leading: list[int], axes: str) -> tuple[ImageOrder | None, tuple[i
     named = dict(zip(axes, leading, strict=True)) if axes and set(axes) <= set("TCZ") and len(set(axes)) == len(axes) else None
     if named is None:
         return (ImageOrder(), ()) if len(sizes) <= 1 else (None, sizes)
-    if "T" not in named:  # a stack along z only
-        named = {"T" if axis == "Z" else axis: size for axis, size in named.items()}
-    order = "".join(reversed(named)) + "".join(axis for axis in "CZT" if axis not in named)
-    return ImageOrder(order, named.get("C", 1), named.get("Z", 1)), ()
+    axes = "".join(reversed(named)) + "".join(axis for axis in "CZT" if axis not in named)
+    return _in_time(axes, {axis: named.get(axis, 1) for axis in "CZT"})[0], ()
+
+
+def _in_time(axes: str, sizes: Mapping[str, int]) -> tuple[ImageOrder, str]:
+    """Return the order, and the axis that was taken as time: the only one, where a program wrote it as channels or slices.
+
+    ImageJ and tifffile write stacks in time as ``slices=`` or ``channels=`` unless told otherwise; a movie of one time is none.
+    """
+    long = [axis for axis in "CZ" if sizes[axis] > 1]
+    if sizes["T"] > 1 or not long:
+        return ImageOrder(axes, sizes["C"], sizes["Z"]), ""
+    axis = "Z" if "Z" in long else "C"
+    n_channels = sizes["C"] if axis == "Z" else 1
+    return ImageOrder(axes.translate(str.maketrans(f"{axis}T", f"T{axis}")), n_channels, 1), {"Z": "slices", "C": "channels"}[
+        axis
+    ]
 
 
 def _describe_ome(text: str) -> _Described:
@@ -263,7 +289,6 @@ def _describe_ome(text: str) -> _Described:
     axes = attributes.get("DimensionOrder", "XYCZT")[2:]
     if sorted(axes) != ["C", "T", "Z"] or not all(value.isascii() and value.isdigit() and int(value) for value in sizes.values()):
         return _Described()
-    channels, planes, frames = (int(sizes[axis]) for axis in "CZT")
-    if frames == 1:  # a stack along z only: its pages, one after another
-        planes, frames, axes = 1, planes, axes.translate(str.maketrans("ZT", "TZ"))
-    return _Described(n_images=channels * planes * frames, order=ImageOrder(axes, channels, planes), program="OME")
+    counts = {axis: int(size) for axis, size in sizes.items()}
+    order, as_time = _in_time(axes, counts)
+    return _Described(n_images=math.prod(counts.values()), order=order, as_time=as_time, program="OME")
