@@ -17,6 +17,7 @@ from packerlabimaging.analysis.presets import ResponsePreset, get_preset
 from packerlabimaging.analysis.scoring import (
     CONFIDENCE,
     Scores,
+    TraceRows,
     Windows,
     describe_families,
     place_windows,
@@ -157,7 +158,7 @@ def compute_target_responses(
         )
     var, windows = _stims_table(stims, clock, chosen, artefact, trial=trial)
     scores = score_stims(
-        lambda rows: traces[rows].astype(np.float32, copy=False),
+        lambda rows, frames: traces[rows][:, frames].astype(np.float32, copy=False),
         len(traces),
         windows,
         preset=chosen,
@@ -179,20 +180,22 @@ def _with_columns(obs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return obs.drop(columns=obs.columns.intersection(summary.columns)).join(summary)
 
 
-def _cell_traces(cells: AnnData, preset: ResponsePreset) -> tuple[Any, list[Finding]]:
+def _cell_traces(cells: AnnData, preset: ResponsePreset) -> tuple[TraceRows, list[Finding]]:
     """Return what gives the traces to score, row by row, and what is to be said about them."""
-    F = cells.layers["F"]
+
+    def take(layer: str, rows: slice, frames: np.ndarray) -> np.ndarray:
+        return np.asarray(cells.layers[layer][rows])[:, frames].astype(np.float32, copy=False)
+
     if not preset.subtract_neuropil:
-        return (lambda rows: np.asarray(F[rows], np.float32)), []
+        return (lambda rows, frames: take("F", rows, frames)), []
     if "Fneu" not in cells.layers:
         message = "The table has no neuropil traces, so that scores are of uncorrected fluorescence."
-        return (lambda rows: np.asarray(F[rows], np.float32)), [Finding("neuropil-missing", message)]
-    Fneu = cells.layers["Fneu"]
+        return (lambda rows, frames: take("F", rows, frames)), [Finding("neuropil-missing", message)]
     coefficient = cells.obs["neuropil_coefficient"].to_numpy(np.float32)[:, None]
     offset = cells.obs["neuropil_offset"].to_numpy(np.float32)[:, None]
 
-    def corrected(rows: slice) -> np.ndarray:
-        return np.asarray(F[rows], np.float32) - coefficient[rows] * np.asarray(Fneu[rows], np.float32) + offset[rows]
+    def corrected(rows: slice, frames: np.ndarray) -> np.ndarray:
+        return take("F", rows, frames) - coefficient[rows] * take("Fneu", rows, frames) + offset[rows]
 
     return corrected, []
 

@@ -34,8 +34,8 @@ _ADJUSTMENTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bonferroni": adjust_bonferroni,
 }
 
-TraceRows = Callable[[slice], np.ndarray]
-"""Gives some rows of the traces to score, ``(n_rows, n_frames)``, float."""
+TraceRows = Callable[[slice, np.ndarray], np.ndarray]
+"""Gives some rows and frames of the traces to score: ``(rows, frames)`` to floats, ``(n_rows, len(frames))``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,15 +104,12 @@ def score_stims(traces: TraceRows, n_rois: int, windows: Windows, *, preset: Res
     """
     shape = (n_rois, len(windows.valid))
     scores = Scores(np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, bool))
-    columns = np.unique(np.concatenate([windows.pre.frames, windows.post.frames]))
-    if preset.f0 == "trace":
-        columns = np.union1d(columns, kept)
-    pre_at, post_at = (np.searchsorted(columns, each.frames) for each in (windows.pre, windows.post))
-    for rows in row_blocks(n_rois, 4 * max(1, len(columns))):
-        block = traces(rows)[:, columns]
-        pre, pre_sd = window_moments(block[:, pre_at], windows.pre)
-        post, _ = window_moments(block[:, post_at], windows.post)
-        f0 = pre if preset.f0 == "pre-stim" else np.nanmean(block[:, np.searchsorted(columns, kept)], axis=1, keepdims=True)
+    frames, n_pre = np.concatenate([windows.pre.frames, windows.post.frames]), len(windows.pre.frames)
+    for rows in row_blocks(n_rois, 8 * max(1, len(frames))):
+        block = traces(rows, frames)
+        pre, pre_sd = window_moments(block[:, :n_pre], windows.pre, sd=True)
+        post, _ = window_moments(block[:, n_pre:], windows.post)
+        f0 = pre if preset.f0 == "pre-stim" else np.nanmean(traces(rows, kept), axis=1, dtype=np.float64, keepdims=True)
         difference = post - pre
         difference[:, ~windows.valid] = np.nan
         scores.amplitude[rows] = difference / _floored(f0, pre_sd)

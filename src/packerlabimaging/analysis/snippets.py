@@ -198,31 +198,34 @@ def find_windows(
     )
 
 
-def window_moments(values: np.ndarray, windows: FrameWindows) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and sd (over frames, ``ddof=0``) in each window, both ``(n_rows, n_windows)``.
+def window_moments(values: np.ndarray, windows: FrameWindows, *, sd: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and, with ``sd``, sd (over frames, ``ddof=0``) in each window, both ``(n_rows, n_windows)``.
 
-    ``values`` are the traces at ``windows.frames``, shape ``(n_rows, len(windows.frames))``.
+    ``values`` are the traces at ``windows.frames``, shape ``(n_rows, len(windows.frames))``. Without ``sd`` the second array
+    is all NaN.
     """
     means = np.full((len(values), len(windows.expected)), np.nan)
-    sds = means.copy()
+    sds = np.full_like(means, np.nan)
     full = np.flatnonzero(np.diff(windows.indptr))
     if len(full) == 0 or len(values) == 0:
         return means, sds
     values = values.astype(np.float64)
     offsets, lengths = windows.indptr[full], np.diff(windows.indptr)[full]
     counts: np.ndarray = lengths[None, :]
-    holes = np.isnan(values)
-    if holes.any():
+    holes = np.isnan(values) if np.isnan(values.sum()) else None
+    if holes is not None:
         values[holes] = 0.0
         counts = lengths - np.add.reduceat(holes, offsets, axis=1, dtype=np.int64)
     enough = (counts > 0) & (counts >= windows.min_valid_fraction * windows.expected[full])
     divisor = np.where(enough, counts, np.nan)
     mean = np.add.reduceat(values, offsets, axis=1) / divisor
-    values -= np.repeat(mean, lengths, axis=1)
-    values[holes] = 0.0
-    np.multiply(values, values, out=values)
     means[:, full] = mean
-    sds[:, full] = np.sqrt(np.add.reduceat(values, offsets, axis=1) / divisor)
+    if sd:
+        values -= np.repeat(mean, lengths, axis=1)
+        if holes is not None:
+            values[holes] = 0.0
+        np.multiply(values, values, out=values)
+        sds[:, full] = np.sqrt(np.add.reduceat(values, offsets, axis=1) / divisor)
     return means, sds
 
 

@@ -55,9 +55,14 @@ def wilcoxon_signed_rank(differences: np.ndarray) -> np.ndarray:
     for count in np.unique(n[exact]):
         rows = exact & (n == count)
         p[rows] = _exact_p(rank_sums[rows], int(count))
-    for row in np.flatnonzero(~exact & (n > 0)):
-        values = d[row][~np.isnan(d[row])]
-        p[row] = _enumerated_p(values) if n_given[row] <= _ENUMERATE_UP_TO else _normal_p(values)
+    few = ~exact & (n_given <= _ENUMERATE_UP_TO) & (n > 0)
+    for row in np.flatnonzero(few):
+        p[row] = _enumerated_p(d[row][~np.isnan(d[row])])
+    normal = ~exact & ~few & (n > 0)
+    for row in np.flatnonzero(normal & tied):
+        p[row] = _normal_p(*_tied_ranks(d[row][~np.isnan(d[row])]))
+    untied = normal & ~tied
+    p[untied] = _normal_p(rank_sums[untied], n[untied])
     p[(n == 0) & (n_given > 0)] = 1.0
     return p
 
@@ -89,16 +94,21 @@ def _enumerated_p(values: np.ndarray) -> float:
     return min(2 * float(tail), 1.0)
 
 
-def _normal_p(values: np.ndarray) -> float:
-    from scipy.special import ndtr
+def _tied_ranks(values: np.ndarray) -> tuple[float, int, float]:
+    """Return the positive rank sum, the number of differences, and the tie correction of the variance."""
     from scipy.stats import rankdata
 
-    n = len(values)
     ranks = rankdata(np.abs(values))
     _, ties = np.unique(ranks, return_counts=True)
-    variance = (n * (n + 1) * (2 * n + 1) - np.sum(ties**3 - ties) / 2) / 24
-    z = (ranks[values > 0].sum() - n * (n + 1) / 4) / np.sqrt(variance)
-    return 2 * float(ndtr(-abs(z)))
+    return float(ranks[values > 0].sum()), len(values), float(np.sum(ties.astype(np.float64) ** 3 - ties)) / 2
+
+
+def _normal_p(rank_sum: np.ndarray | float, n: np.ndarray | int, tie_correction: float = 0.0) -> np.ndarray | float:
+    from scipy.special import ndtr
+
+    n = np.asarray(n, np.float64)
+    variance = (n * (n + 1) * (2 * n + 1) - tie_correction) / 24
+    return 2 * ndtr(-np.abs(rank_sum - n * (n + 1) / 4) / np.sqrt(variance))
 
 
 def smallest_attainable_p(n_stims: int) -> float:
