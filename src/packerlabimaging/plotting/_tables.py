@@ -48,7 +48,7 @@ def target_columns(targets: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndar
     """Return positions ``(n, 2)`` and, where known, group and status of each target as text.
 
     Takes an array ``(n, 2)`` or ``(n, 3)`` (z first) in pixels, or a table (AnnData, DataFrame) with ``y_px``, ``x_px`` and
-    perhaps ``group`` and ``status``.
+    perhaps ``groups`` (or ``group``) and ``status``.
     """
     frame = targets.obs if hasattr(targets, "n_obs") else targets
     if hasattr(frame, "columns"):
@@ -56,8 +56,8 @@ def target_columns(targets: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndar
         if lacking:
             raise ParameterError(f"The table of targets has no column {' and no '.join(lacking)}; it needs y_px and x_px.")
         points = frame[["y_px", "x_px"]].to_numpy(np.float64)
-        group, status = (frame[name].astype(str).to_numpy(object) if name in frame else None for name in ("group", "status"))
-        return points, group, status
+        found = {name: frame[name].astype(str).to_numpy(object) for name in ("groups", "group", "status") if name in frame}
+        return points, found.get("groups", found.get("group")), found.get("status")
     points = np.asarray(targets, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] not in (2, 3):
         raise ParameterError(f"Targets have the shape {points.shape}. Expected (n, 2): y, x in pixels.")
@@ -90,7 +90,7 @@ def score_unit(table: Any) -> tuple[float, str]:
 
 def flag(frame: Any, name: str) -> np.ndarray:
     """Return a true/false column of a table, all False where there is none."""
-    return frame[name].to_numpy(bool) if name in frame else np.zeros(len(frame), bool)
+    return frame[name].to_numpy(bool, na_value=False) if name in frame else np.zeros(len(frame), bool)
 
 
 def read_values(cells: Any, rows: np.ndarray, columns: slice, *, layer: str | None = None) -> np.ndarray:

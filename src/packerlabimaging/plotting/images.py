@@ -138,7 +138,7 @@ def fov(
         ROIs of the same frame size, outlined.
     targets
         Positions ``(n, 2)``, y and x in pixels, or a ``targets`` table (AnnData or DataFrame with ``y_px``, ``x_px``).
-        Where the table has ``group``, colours tell groups apart; where it has ``status``, targets without an ROI are crossed
+        Where the table has ``groups``, colours tell groups apart; where it has ``status``, targets without an ROI are crossed
         out and ambiguous ones dashed.
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres; gives the scale bar.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from packerlabimaging._check import check_length
 from packerlabimaging.core.schema import check_table, clock_of
 from packerlabimaging.errors import ParameterError
 from packerlabimaging.plotting._style import BLACK, LIGHT_GREY, ORANGE, axes, color_cycle, panels, shade, styled
@@ -75,7 +74,7 @@ def peristim_average(
         raise ParameterError("No group has any ROI. Nothing can be averaged.")
     means = np.stack([_mean_trace(cells, np.flatnonzero(mask)) for mask in masks.values()])
     time_s, values = _snippets(cells, means, onsets, pre_s, post_s, baseline_s)
-    ax = axes(ax, (4.6, 2.8))
+    ax = axes(ax, (6.2, 2.8))
     colors = color_cycle(list(masks))
     for (name, mask), stim_means in zip(masks.items(), values, strict=True):
         mean, error, n_stims = _over_stims(stim_means)
@@ -138,7 +137,7 @@ def peristim_heatmap(
     after = image[:, time_s >= float(np.median(ends - onsets))]
     strength = np.array([np.nanmean(row) if np.any(np.isfinite(row)) else -np.inf for row in after])
     half = (time_s[1] - time_s[0]) / 2
-    found = panels(axes(ax, (4.6, 3.4)), {"heatmap": (0.0, 0.0, 0.9, 1.0), "colours": (0.94, 0.25, 0.03, 0.5)})
+    found = panels(axes(ax, (5.4, 3.6)), {"heatmap": (0.0, 0.0, 0.9, 1.0), "colours": (0.94, 0.25, 0.03, 0.5)})
     extent = (time_s[0] - half, time_s[-1] + half, len(rows) + 0.5, 0.5)
     shown = diverging_image(found["heatmap"], image[np.argsort(-strength, kind="stable")], limit=None, extent=extent)
     _mark_light(found["heatmap"], onsets, ends, span=False)
@@ -149,10 +148,10 @@ def peristim_heatmap(
 
 def _checked_stims(stims: Any) -> tuple[np.ndarray, np.ndarray]:
     onsets, ends = lit_intervals(stims)
-    if not len(onsets):
+    known = np.isfinite(onsets) & np.isfinite(ends)
+    if not known.any():
         raise ParameterError("There is no stim with light. Nothing can be averaged.")
-    check_length("stim ends", ends, len(onsets), per="onset")
-    return onsets, ends
+    return onsets[known], ends[known]
 
 
 def _mean_trace(cells: AnnData, rows: np.ndarray) -> np.ndarray:

@@ -171,7 +171,7 @@ def target_match(targets: AnnData, *, gate_um: float | None = None, ax: Axes | N
         total = int(np.sum(status == name))
         far = total - len(some)
         labels.append(f"{name} ({total}{f', {far} without a distance' if far else ''})")
-    ax = axes(ax, (4.2, 2.4))
+    ax = axes(ax, (6.2, 2.4))
     ax.hist(
         values,
         bins=np.linspace(0, greatest * 1.02, 25).tolist(),

@@ -87,7 +87,7 @@ def signals(
         right[name].sharey(left[name])
         right[name].tick_params(labelleft=False)
         shade(left[name], np.array(zoom_s[:1]), np.array(zoom_s[1:]), color=ORANGE, alpha=0.35)
-    right[names[0]].set_title("magnified", color=ORANGE, fontsize=7.5, pad=9)
+    right[names[0]].set_title("magnified", color=ORANGE, fontsize=7.5, pad=13)
     return left | {f"{name} (zoom)": panel for name, panel in right.items()}
 
 

@@ -1,0 +1,1 @@
+"""The package's own report sections; entry points name their classes."""

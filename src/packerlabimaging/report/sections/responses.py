@@ -1,0 +1,198 @@
+"""Photostimulation: the match of targets to ROIs, and the responses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from packerlabimaging import plotting as pl
+from packerlabimaging.report.contract import ReportFigure, ReportSection, ReportTable, SectionContent
+from packerlabimaging.report.stored import counts, findings_of, own
+
+TARGET_COLUMNS = ("y_px", "x_px", "groups", "group", "status", "roi", "distance_um", "response_mean", "pvalue_adjusted")
+ROI_COLUMNS = ("population", "response_mean", "ci_low", "ci_high", "n_valid", "pvalue_adjusted", "response_probability")
+POPULATIONS = ("target", "exclusion", "other")
+PRE_S, POST_S = 1.0, 3.0
+CORRECTIONS = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli", "bonferroni": "Bonferroni"}
+CAVEAT = (
+    "How far to trust the calls: the signed-rank test takes the differences of a ROI without a "
+    "response to be symmetric about zero. "
+    "Calcium transients rise fast and decay slowly, so they are not. On simulated recordings in "
+    "which nothing responds (30 Hz, windows "
+    "of 0.5 s, stims 5 s apart, 100 stims, 500 cells) this convention made false calls in 20 of 20 "
+    "experiments, about 79 cells each, all of "
+    "them suppression. The stated level is therefore no bound on the share of false calls; "
+    "suppression in particular needs a control."
+)
+
+
+class Targets(ReportSection):
+    """Which ROI is which target."""
+
+    name = "targets"
+    title = "Targets"
+    order = 70
+
+    def applies(self, trial: Any) -> bool:
+        """Where targets were matched."""
+        return bool(trial.has("targets"))
+
+    def render(self, trial: Any) -> SectionContent:
+        """Show counts, distances, and every target."""
+        targets = trial.targets
+        distance = targets.obs["distance_um"].to_numpy(np.float64)
+        shown = [name for name in TARGET_COLUMNS if name in targets.obs]
+        facts = {
+            "targets": targets.n_obs,
+            "by status": counts(targets.obs["status"]),
+            "median distance to the ROI (µm)": float(np.nanmedian(distance)) if np.any(np.isfinite(distance)) else None,
+        }
+        caption = (
+            f"Distance (µm) from each of {targets.n_obs} targets to the centroid of its ROI, by the status "
+            "of the match. A target is "
+            "matched where it lies on the mask of the ROI assigned to it and on no other's, ambiguous where "
+            "an ROI is near enough but this is "
+            "not so, unmatched where there is none."
+        )
+        table = ReportTable.from_frame(targets.obs[shown].rename_axis("target"), caption="All targets", folded=True)
+        return SectionContent(
+            facts=facts,
+            findings=findings_of(targets),
+            figures=[ReportFigure(pl.target_match(targets, gate_um=_gate(trial)), caption)],
+            tables=[table],
+        )
+
+
+def _gate(trial: Any) -> float | None:
+    settings = getattr(trial, "settings", {})
+    return settings["targeting"].gate_um if "targeting" in settings else None
+
+
+class Responses(ReportSection):
+    """Scores of all ROIs and what was called."""
+
+    name = "responses"
+    title = "Responses to photostimulation"
+    order = 80
+
+    def applies(self, trial: Any) -> bool:
+        """Where responses were scored."""
+        return bool(trial.has("responses"))
+
+    def render(self, trial: Any) -> SectionContent:
+        """Show raster, averages and calls, the convention in words, and how far to trust it."""
+        responses = trial.responses
+        parameters = _parameters(responses)
+        facts = {
+            "ROIs": responses.n_obs,
+            "stims": responses.n_vars,
+            "stims with a score": int(responses.var["valid"].sum()),
+            "preset": own(responses).get("preset"),
+        }
+        for call in ("excited", "suppressed"):
+            if call in responses.obs:
+                facts[f"called {call}"] = int(responses.obs[call].sum())
+        tables = []
+        families = own(responses).get("families")
+        if families is not None and len(families):
+            tables.append(ReportTable.from_frame(families, caption="Populations: each is one family of tests."))
+        tables += _called(responses)
+        text = [in_words(parameters)] if parameters else []
+        if "excited" in responses.obs:
+            text.append(CAVEAT)
+        figures = _figures(trial, responses)
+        return SectionContent(facts=facts, text=text, findings=findings_of(responses), figures=figures, tables=tables)
+
+
+def in_words(parameters: Mapping[str, Any]) -> str:
+    """Return a response preset's parameters as sentences."""
+    said = [f"Preset “{parameters.get('name')}” ({parameters.get('source')})."]
+    if {"pre_window_s", "post_window_s"} <= set(parameters):
+        neuropil = "neuropil-corrected" if parameters.get("subtract_neuropil") else "uncorrected"
+        f0 = {"pre-stim": "the mean before the stim", "trace": "the mean of the whole trace"}.get(str(parameters.get("f0")), "F0")
+        said.append(
+            f"The score of a stim is the mean of the {parameters['post_window_s']:g} s after its last light "
+            "minus the mean of the "
+            f"{parameters['pre_window_s']:g} s before its first, of {neuropil} fluorescence, divided by "
+            f"{f0}; frames that light reached "
+            f"are left out, and a window with less than {parameters.get('min_valid_fraction', 0):.0%} of its frames has no score."
+        )
+    if "alpha" in parameters:
+        name = str(parameters.get("adjustment"))
+        said.append(
+            f"An ROI is called where the p value of a Wilcoxon signed-rank test over stims, corrected within its population "
+            f"({CORRECTIONS.get(name, name)}), is below {parameters['alpha']:g}: excited if its mean score "
+            "is above zero, else suppressed."
+        )
+    return " ".join(said)
+
+
+def _parameters(responses: Any) -> Mapping[str, Any]:
+    text = own(responses).get("parameters")
+    return {} if text is None else dict(json.loads(str(text)))
+
+
+def _called(responses: Any) -> list[ReportTable]:
+    shown = [name for name in ROI_COLUMNS if name in responses.obs]
+    tables = []
+    for call, ascending in (("excited", False), ("suppressed", True)):
+        if call in responses.obs and responses.obs[call].any() and "response_mean" in shown:
+            part = responses.obs.loc[responses.obs[call].to_numpy(bool), shown].sort_values("response_mean", ascending=ascending)
+            caption = f"ROIs called {call}, the strongest first (response_mean and its 95 % interval: ΔF/F as a fraction)"
+            tables.append(ReportTable.from_frame(part.rename_axis("ROI"), caption=caption, folded=True))
+    return tables
+
+
+def _figures(trial: Any, responses: Any) -> list[ReportFigure]:
+    n_rois, n_stims = responses.shape
+    figures = []
+    if n_rois and n_stims:
+        caption = (
+            f"Score of {n_rois} ROIs at {n_stims} stims, ROIs sorted by their mean, the strongest on top; grey: no score. "
+            "Beside it what each was called, and the population that it belongs to."
+        )
+        figures.append(ReportFigure(pl.response_raster(responses), caption))
+    if trial.has("cells") and responses.var["valid"].any():
+        figures += _averages(trial.cells, responses)
+    if "pvalue_adjusted" in responses.obs and responses.obs["pvalue_adjusted"].notna().any():
+        caption = "Mean score of each ROI over stims against its corrected p value (higher is smaller); above the others: called."
+        figures.append(ReportFigure(pl.response_volcano(responses), caption))
+    return figures
+
+
+def _averages(cells: Any, responses: Any) -> list[ReportFigure]:
+    stims = responses.var[responses.var["valid"].to_numpy(bool)]
+    iscell = responses.obs["iscell"].to_numpy(bool)
+    same = list(cells.obs_names) == list(responses.obs_names)
+    if not same or not iscell.any():
+        return []
+    window = {"stims": stims, "pre_s": PRE_S, "post_s": _post_s(stims)}
+    ending = (
+        "Mean ΔF/F (%) of each group around stim onset, the mean of the 0.5 s before subtracted; shading: standard error over "
+        f"the {len(stims)} stims of the group's mean. The line is broken where light spoils the frames."
+    )
+    figures = []
+    if "population" in responses.obs:
+        labels = responses.obs["population"].astype(str).to_numpy(object)
+        names = [*POPULATIONS, *sorted(set(labels[iscell]) - set(POPULATIONS))]
+        groups = {name: iscell & (labels == name) for name in names}
+        figures.append(ReportFigure(pl.peristim_average(cells, groups=groups, **window), f"Cells by population. {ending}"))
+    if "excited" in responses.obs:
+        excited, suppressed = responses.obs["excited"].to_numpy(bool), responses.obs["suppressed"].to_numpy(bool)
+        groups = {"excited": excited, "suppressed": suppressed, "not called": iscell & ~excited & ~suppressed}
+        caption = f"ROIs by call. {ending} The same stims chose these ROIs: their size here is larger than in a new recording."
+        figures.append(ReportFigure(pl.peristim_average(cells, groups=groups, **window), caption))
+    caption = (
+        f"Mean ΔF/F (%) of each of {int(iscell.sum())} cells around stim onset over {len(stims)} stims; "
+        "grey: light (dashed: its span)."
+    )
+    figures.append(ReportFigure(pl.peristim_heatmap(cells, rois=iscell, **window), caption))
+    return figures
+
+
+def _post_s(stims: Any) -> float:
+    """Return how long to show after the onset: three seconds, or one and a half past the light where that is longer."""
+    return max(POST_S, float((stims["end_s"] - stims["onset_s"]).median()) + 1.5)
