@@ -109,7 +109,7 @@ def score_stims(traces: TraceRows, n_rois: int, windows: Windows, *, preset: Res
         block = traces(rows, frames)
         pre, pre_sd = window_moments(block[:, :n_pre], windows.pre, sd=True)
         post, _ = window_moments(block[:, n_pre:], windows.post)
-        f0 = pre if preset.f0 == "pre-stim" else np.nanmean(traces(rows, kept), axis=1, dtype=np.float64, keepdims=True)
+        f0 = pre if preset.f0 == "pre-stim" else row_means(traces(rows, kept))[:, None]
         difference = post - pre
         difference[:, ~windows.valid] = np.nan
         scores.amplitude[rows] = difference / _floored(f0, pre_sd)
@@ -131,6 +131,12 @@ def _scale(pre_sd: np.ndarray, windows: Windows, preset: ResponsePreset) -> np.n
         with np.errstate(divide="ignore"):
             scale = scale * np.sqrt(1.0 / n_pre + 1.0 / n_post)
     return scale
+
+
+def row_means(values: np.ndarray) -> np.ndarray:
+    """Mean of each row, NaN left out; NaN where nothing is left."""
+    n = np.sum(~np.isnan(values), axis=1)
+    return np.nansum(values, axis=1, dtype=np.float64) / np.where(n > 0, n, np.nan)
 
 
 def row_medians(values: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def quantile_rows(values: np.ndarray, quantile: float) -> np.ndarray:
     result = np.full(n_rows, np.nan)
     if n == 0:
         return result
-    with_nan = np.isnan(values.sum(axis=1, dtype=np.float64))
+    with_nan = np.isnan(values.min(axis=1))
     complete = values if not with_nan.any() else values[~with_nan]
     result[~with_nan] = _quantile_complete(complete, quantile)
     for row in np.flatnonzero(with_nan):
