@@ -1,0 +1,165 @@
+"""The scan's XML: forms of values, encodings, damage, speed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import tracemalloc
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
+from packerlabimaging.io.prairieview import read_pvscan, state
+from packerlabimaging.io.prairieview.reader import PrairieViewReader
+from packerlabimaging.io.prairieview.xml import state_of
+
+
+def write(path: Path, text: str | bytes) -> Path:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_all_three_forms_of_values_are_read(tmp_path: Path, rig: SimpleNamespace) -> None:
+    found = read_pvscan(write(tmp_path / "a.xml", rig.scan_xml(rig.sequence_xml([rig.FRAME])))).state
+    assert state.number(found, "bitDepth") == 13
+    assert state.text(found, "objectiveLens") == "16X"
+    assert state.axis_number(found, "micronsPerPixel", "YAxis") == 1.5
+    assert state.axis_number(found, "positionCurrent", "ZAxis") == -87.5  # motor and piezo
+    assert state.numbers(found, "laserPower") == {"Mira": 30.5}
+    assert state.number(found, "absent") is None
+    assert state.axis_number(found, "absent", "XAxis") is None
+
+
+def test_frames_override_their_sequence_and_the_scan(tmp_path: Path, rig: SimpleNamespace) -> None:
+    shard = '<PVStateShard><PVStateValue key="framePeriod" value="{}" /></PVStateShard>'
+    inside = rig.frame_xml([], 1.0, 1, inside=shard.format(3))
+    text = rig.scan_xml(rig.sequence_xml([shard.format(2), inside, rig.frame_xml([], 2.0, 2)]), period="1")
+    scan = read_pvscan(write(tmp_path / "a.xml", text))
+    (sequence,) = scan.sequences
+    periods = [state.number(state_of(scan, sequence, frame), "framePeriod") for frame in sequence.frames]
+    assert periods == [3, 2]
+    assert state.number(scan.state, "framePeriod") == 1
+    assert state.number(state_of(scan, sequence, sequence.frames[0]), "bitDepth") == 13
+
+
+def test_flat_keys_of_version_4_3_are_read(tmp_path: Path) -> None:
+    keys = "".join(
+        f'<Key key="{key}" permissions="ReadWriteSave" value="{value}" />'
+        for key, value in {
+            "micronsPerPixel_XAxis": 0.5,
+            "micronsPerPixel_YAxis": 0.25,
+            "pmtGain_0": 650,
+            "framePeriod": 9,
+        }.items()
+    )
+    text = (
+        '<PVScan version="4.3.2.13"><Sequence type="Single" cycle="0"><Frame index="1" label="CurrentSettings">'
+        f"<PVStateShard>{keys}</PVStateShard></Frame></Sequence></PVScan>"
+    )
+    scan = read_pvscan(write(tmp_path / "a.xml", text))
+    found = state_of(scan, scan.sequences[0], scan.sequences[0].frames[0])
+    assert state.axis_number(found, "micronsPerPixel", "YAxis") == 0.25
+    assert state.numbers(found, "pmtGain") == {"0": 650}
+    assert state.number(found, "framePeriod") == 9
+
+
+@pytest.mark.parametrize(
+    "prefix", [b"", b"\xef\xbb\xbf", b'<?xml version="1.0"?>', b'\xef\xbb\xbf<?xml version="1.0" encoding="utf-8"?>']
+)
+def test_declaration_and_byte_order_mark_are_optional(tmp_path: Path, prefix: bytes) -> None:
+    path = write(tmp_path / "a.xml", prefix + b'<PVScan version="5.5"><Sequence type="Single" cycle="1"/></PVScan>')
+    assert PrairieViewReader().detect(path)
+    assert read_pvscan(path).version == "5.5"
+
+
+def test_utf_16_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xml", '<?xml version="1.0" encoding="utf-16"?><PVScan version="5.5"/>'.encode("utf-16"))
+    assert PrairieViewReader().detect(path)
+    assert read_pvscan(path).version == "5.5"
+
+
+@pytest.mark.parametrize(
+    ("notes", "repair"),
+    [
+        (b"a&#x1;b", "references to control characters"),
+        (b"a\x01b", "control characters"),
+        ("400 µm".encode("latin-1"), "ISO 8859-1"),
+    ],
+)
+def test_what_xml_forbids_but_programs_write_is_repaired_and_reported(tmp_path: Path, notes: bytes, repair: str) -> None:
+    scan = read_pvscan(write(tmp_path / "a.xml", b'<PVScan version="5.5" notes="' + notes + b'"/>'))
+    assert scan.version == "5.5"
+    assert [finding.code for finding in scan.findings] == ["xml-repaired"]
+    assert repair in scan.findings[0].message
+
+
+def test_entity_bombs_and_dtds_are_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE PVScan [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><PVScan version="&b;"/>'
+    with pytest.raises(FormatError, match="declares a document type or entities"):
+        read_pvscan(write(tmp_path / "a.xml", bomb))
+    with pytest.raises(FormatError, match="declares a document type"):
+        read_pvscan(write(tmp_path / "a.xml", '<!DOCTYPE PVScan SYSTEM "file:///etc/passwd"><PVScan/>'))
+
+
+def test_cut_and_foreign_documents_are_refused(tmp_path: Path, rig: SimpleNamespace) -> None:
+    whole = rig.scan_xml(rig.sequence_xml([rig.FRAME] * 20))
+    with pytest.raises(FormatError, match=r"a\.xml' is not well-formed XML: .* in line"):
+        read_pvscan(write(tmp_path / "a.xml", whole[: len(whole) // 2]))
+    with pytest.raises(FormatError, match="root element Environment. Expected PVScan"):
+        read_pvscan(write(tmp_path / "a.xml", "<Environment/>"))
+    with pytest.raises(MissingFileError, match="There is no file"):
+        read_pvscan(tmp_path / "absent.xml")
+
+
+@pytest.mark.parametrize("name", ["../b.tif", "b/c.tif", "c:\\\\b.tif", ""])
+def test_file_names_with_folders_are_refused(tmp_path: Path, name: str, rig: SimpleNamespace) -> None:
+    text = rig.scan_xml(rig.sequence_xml([rig.frame_xml([rig.file_xml(name)], 0.5, 1)]))
+    with pytest.raises(FormatError, match="Expected a number and a plain file name"):
+        read_pvscan(write(tmp_path / "a.xml", text))
+
+
+def many_frames(rig: SimpleNamespace, n_frames: int) -> str:
+    inside = '<ExtraParameters lastGoodFrame="0" /><PVStateShard><PVStateValue key="framePeriod" value="0.033" /></PVStateShard>'
+    listed = [
+        rig.frame_xml([rig.file_xml(f"a_Cycle00001_Ch{c}_{n:06d}.ome.tif", c) for c in (1, 2)], 0.1 + n / 30, n, inside=inside)
+        for n in range(1, n_frames + 1)
+    ]
+    return rig.scan_xml(rig.sequence_xml(listed))
+
+
+def test_twenty_thousand_frames_parse_fast(tmp_path: Path, rig: SimpleNamespace) -> None:
+    path = write(tmp_path / "a.xml", many_frames(rig, 20_000))
+    start = time.perf_counter()
+    scan = read_pvscan(path)
+    assert time.perf_counter() - start < 5  # half a second on an idle core
+    assert len(scan.sequences[0].frames) == 20_000
+    assert scan.sequences[0].frames[0].state is scan.sequences[0].frames[-1].state  # equal overrides are kept once
+
+
+def test_parsing_needs_memory_for_the_frames_only(tmp_path: Path, rig: SimpleNamespace) -> None:
+    path = write(tmp_path / "a.xml", many_frames(rig, 2000))
+    tracemalloc.start()
+    read_pvscan(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2000 * 2500
+
+
+@given(data=st.data())
+def test_damaged_documents_raise_our_errors_only(tmp_path_factory, data: st.DataObject, rig: SimpleNamespace) -> None:
+    folder = tmp_path_factory.mktemp("a")
+    text = bytearray(rig.scan_xml(rig.sequence_xml([rig.FRAME, rig.FRAME]), shard=rig.SHARD).encode())
+    for _ in range(data.draw(st.integers(1, 5))):
+        place = data.draw(st.integers(0, len(text) - 1))
+        text[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    path = write(folder / "a.xml", bytes(text))
+    reader = PrairieViewReader()
+    reader.detect(folder)
+    reader.inspect(folder)
+    reader.inspect(path)
+    with contextlib.suppress(PackerLabImagingError):
+        read_pvscan(path)
