@@ -11,6 +11,7 @@ import numpy as np
 
 import packerlabimaging as pli
 from packerlabimaging.io import Inspection, Reader, register_reader
+from packerlabimaging.report import ReportSection, SectionContent, register_section
 from packerlabimaging.segmentation import Engine, Setting, register_engine
 
 
@@ -54,8 +55,9 @@ class BrightestEngine(Engine):
             centers.append((y, x))
             rows, columns = np.ogrid[: mean.shape[0], : mean.shape[1]]
             mean[(rows - y) ** 2 + (columns - x) ** 2 <= (3 * settings["radius_px"]) ** 2] = -np.inf
-        rois = pli.RoiSet.from_discs(np.array(centers), settings["radius_px"], movie.frame_shape_px)
-        np.save(folder / "labels.npy", rois.to_labels())
+        labels = pli.RoiSet.from_discs(np.array(centers), settings["radius_px"], movie.frame_shape_px).to_labels()
+        rois = pli.RoiSet.from_labels(labels)
+        np.save(folder / "labels.npy", labels)
         np.save(folder / "F.npy", pli.stream(movie, {"F": pli.core.RoiTraces(rois)}, progress=progress)["F"])
 
     def load(self, folder):
@@ -78,3 +80,18 @@ class PupilTrial(pli.AllOpticalTrial):
 
     def make_pupil_summary(self):
         return {"eye": self.eye, "mean_area": float(np.nanmean(self.cells.var["pupil_area"]))}
+
+
+@register_section
+class PupilSection(ReportSection):
+    """Shows the pupil in the report of trials that have one."""
+
+    name = "pupil"
+    title = "Pupil"
+    order = 55
+
+    def applies(self, trial):
+        return trial.has("pupil_summary")
+
+    def render(self, trial):
+        return SectionContent(facts=trial.result("pupil_summary"), text=["Pupil area, averaged over each frame."])

@@ -7,7 +7,8 @@ from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import ArrayMovie, Movie, concatenate_movies
 from packerlabimaging.core.photostim import LightTimes, PhotostimProtocol, PhotostimRow
 from packerlabimaging.core.rois import RoiSet
-from packerlabimaging.core.schema import check_table
+from packerlabimaging.core.schema import check_table, clock_of, rois_of
+from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.core.signals import ArrayChannel, Channel, Signals
 from packerlabimaging.core.streaming import FovTrace, Projections, Reducer, RoiTraces, stream
 
@@ -29,8 +30,11 @@ __all__ = [
     "Reducer",
     "RoiSet",
     "RoiTraces",
+    "Segmentation",
     "Signals",
     "check_table",
+    "clock_of",
     "concatenate_movies",
+    "rois_of",
     "stream",
 ]

@@ -16,8 +16,10 @@ def show(value: Any) -> str:
     """Return a value as a person would write it: four significant digits, yes and no, a dash for what is not known."""
     if isinstance(value, np.generic):
         value = value.item()
-    if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and np.isnan(value)):
         return "–"
+    if isinstance(value, str):
+        return value or "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

@@ -1,0 +1,9 @@
+from .engine import Engine as Engine
+from .engine import EngineJob as EngineJob
+from .engine import Setting as Setting
+from .engine import complete_settings as complete_settings
+from .engine import engines as engines
+from .engine import get_engine as get_engine
+from .engine import load_run as load_run
+from .engine import register_engine as register_engine
+from .engine import run_engine as run_engine
