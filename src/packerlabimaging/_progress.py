@@ -22,7 +22,8 @@ def progress_bar(progress: ProgressOption, description: str) -> Iterator[Progres
         yield lambda done, total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as RichProgress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
 
     bar = RichProgress(
         TextColumn("{task.description:<28}"),
@@ -34,3 +35,21 @@ def progress_bar(progress: ProgressOption, description: str) -> Iterator[Progres
     with bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def split_progress(progress: Progress, n_parts: int) -> list[Progress]:
+    """Return one callback for each of ``n_parts`` pieces of work, done one after another and of about equal length.
+
+    Together they report ``(done, total)`` with one total and without ever going back.
+    """
+    steps, latest = 1000, 0
+
+    def part(number: int) -> Progress:
+        def report(done: int, total: int) -> None:
+            nonlocal latest
+            latest = max(latest, int(steps * (number + (done / total if total else 1.0))))
+            progress(latest, steps * n_parts)
+
+        return report
+
+    return [part(number) for number in range(n_parts)]

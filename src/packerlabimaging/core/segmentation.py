@@ -46,7 +46,8 @@ class Segmentation:
     findings
         What was noticed and tolerated.
     extra
-        Further facts, e.g. the neuropil coefficient and frame rate that the engine used.
+        Further facts, e.g. the frame rate that the engine used. ``shifts_px``, where there, is the displacement ``(y, x)`` of
+        each frame, ``(n_frames, 2)``, and is cut with the traces by :meth:`of_trial`.
 
     Raises
     ------
@@ -122,7 +123,7 @@ class Segmentation:
             engine=self.engine,
             source=self.source,
             findings=self.findings,
-            extra=self.extra,
+            extra={name: value[part] if name == "shifts_px" else value for name, value in self.extra.items()},
         )
 
     def __repr__(self) -> str:

@@ -9,17 +9,17 @@ nothing falls back to another one.
 from __future__ import annotations
 
 import json
-import logging
+import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from packerlabimaging._check import check_length, did_you_mean
+from packerlabimaging._check import check_length, check_positive, did_you_mean
 from packerlabimaging._progress import Progress, ProgressOption, progress_bar
 from packerlabimaging._provenance import now, to_plain, versions
 from packerlabimaging._registry import Registry
@@ -27,8 +27,6 @@ from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import EngineError, PackerLabImagingError, ParameterError, StoreError
-
-logger = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
 
@@ -61,8 +59,26 @@ class EngineJob:
     def __post_init__(self) -> None:
         if not self.movies:
             raise ParameterError("An engine needs at least one movie.")
+        shapes = {trial: movie.frame_shape_px for trial, movie in self.movies.items()}
+        if len(set(shapes.values())) > 1:
+            raise ParameterError(f"The movies are not of one frame size: {shapes}. Segment fields of view apart.")
+        check_positive("rate_hz", self.rate_hz)
+        for size in self.pixel_size_um or ():
+            check_positive("pixel_size_um", size)
         for trial, mask in self.artefacts.items():
+            if trial not in self.movies:
+                raise ParameterError(
+                    f"There is an artefact mask for '{trial}', but no such movie. Movies: {', '.join(self.movies)}."
+                )
             check_length(f"artefacts of trial '{trial}'", mask, self.movies[trial].n_frames, per="frame")
+            if np.asarray(mask).dtype != bool:
+                raise ParameterError(
+                    f"artefacts of trial '{trial}' is {np.asarray(mask).dtype}. Expected a mask of true and false."
+                )
+        if self.rois is not None and self.rois.frame_shape_px not in shapes.values():
+            raise ParameterError(
+                f"The ROIs were drawn on frames of {self.rois.frame_shape_px} px, the movies have {next(iter(shapes.values()))}."
+            )
 
     @property
     def n_frames(self) -> int:
@@ -107,7 +123,7 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, folder: Path) -> Segmentation:
-        """Read the outcome of a finished run; ``trial_frames`` is filled in by the caller from ``run.json``."""
+        """Read the outcome of a finished run; the caller fills in ``trial_frames``, and ``engine`` where it is empty."""
 
     def versions(self) -> dict[str, str]:
         """Versions to store with a run."""
@@ -133,7 +149,7 @@ def complete_settings(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any
     Raises
     ------
     ParameterError
-        If a name is unknown; all faults at once, each with a suggestion.
+        If a name is unknown, or a value is of another kind than its default (number, text, yes or no); all faults at once.
     """
     faults: list[str] = []
 
@@ -145,6 +161,10 @@ def complete_settings(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any
         for name, default in defaults.items():
             if isinstance(default, Setting):
                 merged[name] = values.get(name, default.default)
+                if not _same_kind(merged[name], default.default):
+                    faults.append(
+                        f"'{place}{name}' = {merged[name]!r} is not possible: {default.help} Default: {default.default!r}."
+                    )
             elif isinstance(values.get(name, {}), Mapping):
                 merged[name] = merge(default, values.get(name, {}), f"{place}{name}.")
             else:
@@ -157,8 +177,17 @@ def complete_settings(engine: Engine, given: Mapping[str, Any]) -> dict[str, Any
     return complete
 
 
+def _same_kind(value: Any, default: Any) -> bool:
+    """Say whether a value can stand for a default; a default of None, or that is no plain value, does not tell."""
+    if isinstance(default, bool):
+        return isinstance(value, (bool, np.bool_))
+    if isinstance(default, (int, float)):
+        return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return isinstance(value, str) or not isinstance(default, str)
+
+
 def run_engine(
-    name: str, job: EngineJob, folder: Path, *, settings: Mapping[str, Any] | None = None, progress: ProgressOption = None
+    name: str, job: EngineJob, folder: str | Path, *, settings: Mapping[str, Any] | None = None, progress: ProgressOption = None
 ) -> Segmentation:
     """Run an engine in a fresh folder and load the outcome.
 
@@ -178,8 +207,10 @@ def run_engine(
     StoreError
         If the folder holds files already: a run is never resumed half-way nor overwritten.
     EngineError
-        If the engine fails; ``error.txt`` in the folder holds the traceback.
+        If the engine fails; ``error.txt`` in the folder holds the traceback. Our own errors (a setting that makes no
+        sense, a damaged movie) keep their type.
     """
+    folder = Path(folder)
     engine = get_engine(name)
     complete = complete_settings(engine, settings or {})
     folder.mkdir(parents=True, exist_ok=True)
@@ -207,13 +238,14 @@ def run_engine(
     except Exception as error:
         (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
         raise EngineError(
-            f"The engine '{name}' failed: {type(error).__name__}: {error}. Its files and the traceback (error.txt) are in '{folder}'."
+            f"The engine '{name}' failed: {type(error).__name__}: {error}. "
+            f"Its files and the traceback (error.txt) are in '{folder}'."
         ) from error
     _write_json(folder / RUN_FILE, {**description, "finished": now()})
     return load_run(folder)
 
 
-def load_run(folder: Path) -> Segmentation:
+def load_run(folder: str | Path) -> Segmentation:
     """Load a finished run that :func:`run_engine` made.
 
     Raises
@@ -221,8 +253,7 @@ def load_run(folder: Path) -> Segmentation:
     StoreError
         If the folder holds no finished run.
     """
-    from dataclasses import replace
-
+    folder = Path(folder)
     try:
         description = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
@@ -231,8 +262,11 @@ def load_run(folder: Path) -> Segmentation:
         raise StoreError(f"The segmentation run in '{folder}' did not finish. Run it again.")
     trial_frames = {trial: (int(start), int(stop)) for trial, (start, stop) in description["trial_frames"].items()}
     loaded = get_engine(description["engine"]).load(folder)
-    return replace(loaded, trial_frames=trial_frames, source=str(folder))
+    made_by = loaded.engine or f"{description['engine']} {description['engine_version']}"
+    return replace(loaded, trial_frames=trial_frames, source=str(folder), engine=made_by)
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(json.dumps(values, indent=2), encoding="utf-8")
+    os.replace(fresh, path)  # a run that is killed here leaves the old file whole

@@ -21,7 +21,7 @@ LOW_PASS_PX = 1.2
 """Sd of the Gaussian that smooths the correlation surface, in binned pixels; close to Suite2p's ``smooth_sigma`` of 1.15."""
 
 MIN_PEAK_SD = 6.0
-"""A frame's shift counts where its peak is this many sd above the correlation surface: noise alone reaches about 4.5 in 10^5 lags."""
+"""A shift counts where its peak is this many sd above the correlation surface; noise alone reaches 4.5 in 10^5 lags."""
 
 
 class RegisteredMovie(Movie):
