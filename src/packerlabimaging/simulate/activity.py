@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from packerlabimaging.simulate.parameters import RESPONSE_WINDOW_S, SimulationParameters
-from packerlabimaging.simulate.scene import Scene
 from packerlabimaging.simulate.targets import DIRECT_LATENCY_S, NETWORK_LATENCY_S, Photostimulation
 from packerlabimaging.simulate.timeline import Timeline, make_protocol, random_generator
 
@@ -46,7 +45,7 @@ class Events:
     stim: np.ndarray
 
     def subset(self, keep: np.ndarray) -> Events:
-        """Return the events that a mask selects."""
+        """Return the events that a mask or an index array selects."""
         return Events(self.source[keep], self.time_s[keep], self.amplitude[keep], self.group[keep], self.stim[keep])
 
 
@@ -101,9 +100,8 @@ class Activity:
         memory_s = MEMORY_DECAYS * float(self.decay_s.max())
         first = np.searchsorted(events.time_s, times_s[0] - memory_s)
         stop = np.searchsorted(events.time_s, times_s[-1], side="right")
-        near = events.subset(np.s_[first:stop])  # type: ignore[arg-type]
-        order = np.argsort(near.source, kind="stable")
-        near = near.subset(order)
+        order = first + np.argsort(events.source[first:stop], kind="stable")
+        near = events.subset(order)
         total = np.zeros((self.n_sources, len(times_s)))
         if len(order):
             transients = near.amplitude[:, None] * transient(
@@ -133,9 +131,7 @@ def transient(age_s: np.ndarray, *, rise_s: float, decay_s: np.ndarray) -> np.nd
     return -np.expm1(-age / rise_s) * np.exp(-age / decay_s) / peak
 
 
-def make_activity(
-    parameters: SimulationParameters, scene: Scene, timeline: Timeline, photostimulation: Photostimulation
-) -> Activity:
+def make_activity(parameters: SimulationParameters, timeline: Timeline, photostimulation: Photostimulation) -> Activity:
     """Draw spontaneous and evoked events of every source."""
     rng = random_generator(parameters, "activity")
     n_cells = parameters.n_cells

@@ -8,14 +8,10 @@ from typing import Any
 from packerlabimaging._check import check_positive
 from packerlabimaging._progress import ProgressOption, progress_bar
 from packerlabimaging.errors import StoreError
-from packerlabimaging.simulate.activity import make_activity
-from packerlabimaging.simulate.movie import SimulatedMovie, make_shifts
+from packerlabimaging.simulate.movie import SimulatedRecording
 from packerlabimaging.simulate.parameters import SimulationParameters
 from packerlabimaging.simulate.rig import movie_writer, program_times_s, write_experiment_file, write_photostim, write_signals
-from packerlabimaging.simulate.scene import make_scene
-from packerlabimaging.simulate.targets import make_photostimulation
-from packerlabimaging.simulate.timeline import make_protocol, make_timeline
-from packerlabimaging.simulate.truth import TraceFile, write_truth
+from packerlabimaging.simulate.truth_writer import TraceFile, write_truth
 
 
 def simulate_experiment(
@@ -73,29 +69,25 @@ def simulate_experiment(
     parameters = SimulationParameters.of_size(size, seed=seed, **overrides)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"'{folder}' exists and is not empty. Give a new folder; nothing is overwritten.")
-    scene = make_scene(parameters)
-    timeline = make_timeline(parameters)
-    photostimulation = make_photostimulation(parameters, scene)
-    activity = make_activity(parameters, scene, timeline, photostimulation)
-    protocol = make_protocol(parameters, photostimulation.targets_px, photostimulation.groups)
-    simulated = SimulatedMovie(parameters, scene, activity, timeline, protocol.light(timeline.stims_s), make_shifts(parameters))
+    recording = SimulatedRecording.make(parameters)
     raw, truth = folder / "raw", folder / "truth"
     for path in (raw, truth):
         path.mkdir(parents=True)
     photostim = f"{parameters.experiment_id}_ps_001"
-    write_photostim(raw / photostim, simulated, protocol)
-    write_signals(raw / f"{parameters.trial}.paq", timeline=timeline, protocol=protocol, parameters=parameters)
+    write_photostim(raw / photostim, recording)
+    write_signals(raw / f"{parameters.trial}.paq", recording)
     write_experiment_file(folder / "experiment.toml", parameters, photostim=photostim)
-    traces = TraceFile(truth / "traces.npy", shape=(parameters.n_cells, parameters.n_frames), quiet=~simulated.artefact_frames)
+    shape = (parameters.n_cells, parameters.n_frames)
+    traces = TraceFile(truth / "traces.npy", shape=shape, quiet=~recording.artefact_frames)
     with (
         progress_bar(progress, "Simulating") as report,
         movie_writer(raw / parameters.trial, parameters) as movie,
         traces,
     ):
-        for block in simulated.blocks(int(workers)):
+        for block in recording.blocks(int(workers)):
             stop = block.start + len(block.frames)
             movie.write(block.frames, program_times_s(parameters, block.start, stop))
             traces.write(block)
             report(stop, parameters.n_frames)
-    write_truth(truth, simulated, photostimulation, sd_dff=traces.sd_dff)
+    write_truth(truth, recording, sd_dff=traces.sd_dff)
     return folder

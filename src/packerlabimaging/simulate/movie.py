@@ -14,11 +14,12 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from packerlabimaging.core import LightTimes
-from packerlabimaging.simulate.activity import Activity
+from packerlabimaging.core import LightTimes, PhotostimProtocol
+from packerlabimaging.simulate.activity import Activity, make_activity
 from packerlabimaging.simulate.parameters import BIT_DEPTH, SimulationParameters
-from packerlabimaging.simulate.scene import AUTOFLUORESCENCE_PHOTONS, Scene
-from packerlabimaging.simulate.timeline import Timeline, light_on_lines, random_generator
+from packerlabimaging.simulate.scene import AUTOFLUORESCENCE_PHOTONS, Scene, make_scene
+from packerlabimaging.simulate.targets import Photostimulation, make_photostimulation
+from packerlabimaging.simulate.timeline import Timeline, light_on_lines, make_protocol, make_timeline, random_generator
 
 BLOCK_BYTES = 24 << 20
 """Memory of the scenes of one block; sets the number of frames in it."""
@@ -93,15 +94,49 @@ def shift_scene(scene: np.ndarray, shift_px: np.ndarray, *, margin_px: int) -> n
 
 
 @dataclass(frozen=True, eq=False)
-class SimulatedMovie:
-    """Everything that the frames follow from."""
+class SimulatedRecording:
+    """Everything that the frames and the files of a recording follow from.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the simulation.
+    scene
+        The field of view at rest.
+    photostimulation
+        Targets, and what they do to the cells.
+    activity
+        When cells and neuropil fire.
+    timeline
+        When frames and stims are.
+    shifts_px
+        Motion of every frame, see :func:`make_shifts`.
+    """
 
     parameters: SimulationParameters
     scene: Scene
+    photostimulation: Photostimulation
     activity: Activity
     timeline: Timeline
-    light: LightTimes
     shifts_px: np.ndarray
+
+    @classmethod
+    def make(cls, parameters: SimulationParameters) -> SimulatedRecording:
+        """Draw everything but the frames themselves."""
+        scene, timeline = make_scene(parameters), make_timeline(parameters)
+        photostimulation = make_photostimulation(parameters, scene)
+        activity = make_activity(parameters, timeline, photostimulation)
+        return cls(parameters, scene, photostimulation, activity, timeline, make_shifts(parameters))
+
+    @cached_property
+    def protocol(self) -> PhotostimProtocol:
+        """What one stim delivers."""
+        return make_protocol(self.parameters, self.photostimulation.targets_px, self.photostimulation.groups)
+
+    @cached_property
+    def light(self) -> LightTimes:
+        """Every shot of every stim."""
+        return self.protocol.light(self.timeline.stims_s)
 
     @cached_property
     def block_frames(self) -> int:

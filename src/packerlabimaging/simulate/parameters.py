@@ -16,12 +16,15 @@ import numpy as np
 from packerlabimaging._check import check_choice, check_positive, did_you_mean
 from packerlabimaging.errors import ParameterError
 
-_MAY_BE_ZERO = frozenset(
-    "seed dim_fraction overlapping_fraction silent_fraction opsin_fraction n_out_of_focus n_neuropil neuropil_photons "
-    "clock_jitter_s read_noise_counts offset_counts neuropil_dff motion_px drift_px bleaching n_empty_targets "
-    "n_unresponsive_targets n_network_cells baseline_s inter_shot_s target_jitter_um failure_probability artefact_photons "
-    "minimal_effect_dff active_sd_dff n_live_pulses max_extra_pulses".split()
-)
+# fmt: off
+_MAY_BE_ZERO = {
+    "seed", "dim_fraction", "overlapping_fraction", "silent_fraction", "opsin_fraction", "n_out_of_focus", "n_neuropil",
+    "neuropil_photons", "clock_jitter_s", "read_noise_counts", "offset_counts", "neuropil_dff", "motion_px", "drift_px",
+    "bleaching", "n_empty_targets", "n_unresponsive_targets", "n_network_cells", "baseline_s", "inter_shot_s",
+    "target_jitter_um", "failure_probability", "artefact_photons", "minimal_effect_dff", "active_sd_dff", "n_live_pulses",
+    "max_extra_pulses",
+}
+# fmt: on
 
 BIT_DEPTH = 13
 """Bits per sample of the digitiser (Bruker's PrairieView stores 13-bit samples in 16-bit files)."""
@@ -198,13 +201,13 @@ class SimulationParameters:
             raise ParameterError(f"n_targets = {self.n_targets} targets can't form n_groups = {self.n_groups} groups.")
         if self.n_stims > max_stims(vars(self)):
             raise ParameterError(
-                f"n_stims = {self.n_stims} stims don't fit: the recording lasts {self.n_frames / self.true_rate_hz:.1f} s, and "
-                f"the last stim must end {RESPONSE_WINDOW_S} s before its end. Give at most {max_stims(vars(self))}, or more frames."
+                f"n_stims = {self.n_stims} stims don't fit into {self.n_frames / self.true_rate_hz:.1f} s: the last one must end "
+                f"{RESPONSE_WINDOW_S} s before the recording. Give at most {max_stims(vars(self))}, or more frames."
             )
         if self.n_stims > 1 and self.stim_interval_s < self.stim_duration_s + 2 * RESPONSE_WINDOW_S:
             raise ParameterError(
-                f"stim_interval_s = {self.stim_interval_s:g} is too short for stims of {self.stim_duration_s:g} s and a window of "
-                f"{RESPONSE_WINDOW_S} s on both sides."
+                f"stim_interval_s = {self.stim_interval_s:g} is too short for stims of {self.stim_duration_s:g} s and windows "
+                f"of {RESPONSE_WINDOW_S} s on both sides. Give a longer interval or fewer, shorter shots."
             )
 
     @property
@@ -234,7 +237,8 @@ class SimulationParameters:
         ParameterError
             If the size or a name is unknown, or the values don't fit each other.
         """
-        base = {field.name: field.default for field in fields(cls)} | SIZES[check_choice("size", size, tuple(SIZES))]
+        base: dict[str, Any] = {field.name: field.default for field in fields(cls)}
+        base.update(SIZES[check_choice("size", size, tuple(SIZES))])
         unknown = [name for name in overrides if name not in base]
         if unknown:
             hints = " ".join(f"'{name}' is not a parameter of the simulation.{did_you_mean(name, base)}" for name in unknown)

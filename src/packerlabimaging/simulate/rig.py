@@ -9,7 +9,7 @@ import numpy as np
 
 from packerlabimaging.core import ImagingMetadata, PhotostimProtocol
 from packerlabimaging.io import PaqWriter, PrairieViewWriter, write_naparm
-from packerlabimaging.simulate.movie import SimulatedMovie
+from packerlabimaging.simulate.movie import SimulatedRecording
 from packerlabimaging.simulate.parameters import BIT_DEPTH, SimulationParameters
 from packerlabimaging.simulate.timeline import Timeline, random_generator
 
@@ -37,10 +37,10 @@ GALVO_PARK_V, GALVO_RANGE_V, SPIRAL_V, SPIRAL_HZ = 0.25, 2.0, 0.05, 250.0
 """Uncaging galvo: where it parks, volts across the field of view, radius and frequency of spirals."""
 
 
-def write_signals(path: Path, *, timeline: Timeline, protocol: PhotostimProtocol, parameters: SimulationParameters) -> None:
+def write_signals(path: Path, recording: SimulatedRecording) -> None:
     """Write the ``.paq`` file of the recording, piece by piece."""
-    with PaqWriter(path, rate_hz=parameters.sync_rate_hz, names=CHANNELS) as writer:
-        for samples in signal_chunks(timeline, protocol, parameters):
+    with PaqWriter(path, rate_hz=recording.parameters.sync_rate_hz, names=CHANNELS) as writer:
+        for samples in signal_chunks(recording.timeline, recording.protocol, recording.parameters):
             writer.write(samples)
 
 
@@ -125,9 +125,9 @@ def movie_writer(folder: Path, parameters: SimulationParameters) -> PrairieViewW
     return PrairieViewWriter(folder, metadata=imaging_metadata(parameters))
 
 
-def write_photostim(folder: Path, simulated: SimulatedMovie, protocol: PhotostimProtocol) -> None:
+def write_photostim(folder: Path, recording: SimulatedRecording) -> None:
     """Write the NAPARM folder of the protocol."""
-    write_naparm(folder, protocol, pixel_size_um=simulated.parameters.pixel_size_um)
+    write_naparm(folder, recording.protocol, pixel_size_um=recording.parameters.pixel_size_um)
 
 
 _EXPERIMENT = """\

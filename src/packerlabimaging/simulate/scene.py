@@ -145,8 +145,9 @@ def _place(
                 placed.append(point)
                 return
         raise ParameterError(
-            f"There is no room for {propose} number {len(placed) + 1} of {parameters.n_cells} cells of {diameter:g} um in a "
-            f"field of {size_px[0] * pixel_um[0]:.0f} x {size_px[1] * pixel_um[1]:.0f} um. Lower n_cells or enlarge frame_shape_px."
+            f"There is no room for n_cells = {parameters.n_cells} cells of {diameter:g} um in a field of "
+            f"{size_px[0] * pixel_um[0]:.0f} x {size_px[1] * pixel_um[1]:.0f} um (stopped at {propose} {len(placed) + 1}). "
+            "Lower n_cells or n_empty_targets, or enlarge frame_shape_px."
         )
 
     for _ in range(parameters.n_empty_targets):

@@ -16,6 +16,7 @@ from packerlabimaging.errors import ParameterError
 from packerlabimaging.simulate.truth import Truth
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 FOUND_IOU = 0.5
@@ -135,10 +136,17 @@ def _ratio(part: int, whole: int) -> float | None:
     return None if whole == 0 else part / whole
 
 
+def _positions(names: pd.Series, index: pd.Index) -> np.ndarray:
+    """Return the position of each name in ``index``, -1 where it is not there."""
+    import pandas as pd
+
+    return index.get_indexer(pd.Index(names.astype(str)))
+
+
 def _score_targets(truth: Truth, cells: AnnData, targets: AnnData, overlap: RoiOverlap, accepted: np.ndarray) -> dict[str, Any]:
     table = targets.obs.loc[list(truth.targets.index)]
-    cell_of = truth.cells.index.get_indexer(truth.targets["cell"].astype(str))
-    roi_of = cells.obs_names.get_indexer(table["roi"].astype(str))
+    cell_of = _positions(truth.targets["cell"], truth.cells.index)
+    roi_of = _positions(table["roi"], cells.obs_names)
     has_cell, matched = cell_of >= 0, roi_of >= 0
     segmented = has_cell & (overlap.belongs & accepted[:, None]).any(axis=0)[cell_of]
     right = has_cell & matched & overlap.belongs[roi_of, cell_of] if len(cells) else np.zeros(len(table), bool)
