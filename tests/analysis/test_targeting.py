@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packerlabimaging.analysis import TargetingSettings, match_targets, target_discs
-from packerlabimaging.analysis.targeting import resize_points
+from packerlabimaging.analysis.target_space import resize_points
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import ParameterError
@@ -89,6 +89,8 @@ def test_a_target_between_two_free_cells_is_ambiguous_and_beside_a_mask_too():
     touching = discs([[20.0, 40.0], [20.0, 52.0]])
     found = match([[20.0, 46.0]], touching)
     assert found.targets["status"].tolist() == ["ambiguous"]
+    overlapping = match([[20.0, 41.0]], discs([[20.0, 40.0], [20.0, 46.0]]))
+    assert overlapping.targets["status"].tolist() == ["matched"]  # on both masks, but five times nearer to one centre
     beside = match([[20.0, 49.0]], discs([[20.0, 40.0]]), mask_margin_um=2.0)
     assert beside.targets["status"].tolist() == ["ambiguous"]
     assert beside.targets["nearest_pixel_um"].iloc[0] == pytest.approx(3.0)

@@ -1,3 +1,4 @@
+from .frame_clock import match_frame_clock as match_frame_clock
 from .presets import PRESETS as PRESETS
 from .presets import ResponsePreset as ResponsePreset
 from .presets import ResponseSettings as ResponseSettings
@@ -17,8 +18,7 @@ from .statistics import smallest_attainable_p as smallest_attainable_p
 from .statistics import wilcoxon_signed_rank as wilcoxon_signed_rank
 from .sync import SyncAudit as SyncAudit
 from .sync import audit_sync as audit_sync
-from .sync import match_frame_clock as match_frame_clock
+from .target_space import target_discs as target_discs
 from .targeting import TargetingSettings as TargetingSettings
 from .targeting import TargetMatch as TargetMatch
 from .targeting import match_targets as match_targets
-from .targeting import target_discs as target_discs

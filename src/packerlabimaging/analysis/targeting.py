@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from packerlabimaging._check import check_length, check_positive
+from packerlabimaging.analysis.target_space import (
+    RoiGeometry,
+    candidates,
+    depths_of_rois,
+    estimate_offset,
+    pixel_scale,
+    resize_points,
+)
 from packerlabimaging.core.findings import Finding, Severity
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.rois import RoiSet
@@ -20,19 +28,6 @@ from packerlabimaging.errors import ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-OFFSET_SEARCH_UM = 30.0
-"""Largest global shift between target image and movie that is looked for."""
-
-OFFSET_AGREEMENT_UM = 3.0
-"""Pairs of target and ROI whose shifts agree this well vote for one global shift."""
-
-OFFSET_MIN_SHARE = 0.25
-"""A global shift is estimated only where at least this share of the targets (and three) agree on it."""
-
-
-DEFAULT_DIAMETER_UM = 10.0
-"""Light on a target where the protocol does not tell: the lab's usual spiral."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +143,10 @@ def match_targets(
     Returns
     -------
     TargetMatch
-        ``status`` of a target: ``"matched"``, an ROI was assigned, the target lies on its mask, and on no other free
-        ROI's mask; ``"ambiguous"``, an ROI is within the gate, but the target lies beside its mask, or on another free ROI
-        as well; ``"unmatched"``, none is. Only the ROI of a target on its mask has the population ``"target"``.
+        ``status`` of a target: ``"matched"``, an ROI was assigned, the target lies on its mask, and no other free ROI fits
+        as well; ``"ambiguous"``, an ROI is within the gate, but the target lies beside its mask, or also on that of another
+        free ROI whose centroid is about as near (to ``mask_margin_um``); ``"unmatched"``, none is. Only the ROI of a
+        target on its mask has the population ``"target"``.
 
     Raises
     ------
@@ -165,18 +161,18 @@ def match_targets(
     evidence in dense tissue: ``chance_within_gate`` says how often it happens without a cell.
     """
     settings = settings or TargetingSettings()
-    scale = _pixel_scale(pixel_size_um)
+    scale = pixel_scale(pixel_size_um)
     positions, ids, groups = _unpack(targets)
     shape = targets.image_shape_px if isinstance(targets, PhotostimProtocol) else image_shape_px
     positions[:, 1:] = resize_points(positions[:, 1:], shape or rois.frame_shape_px, rois.frame_shape_px)
     usable = np.ones(len(rois), bool) if iscell is None else np.asarray(iscell, bool)
     check_length("iscell", usable, len(rois), per="ROI")
-    geometry = _Geometry(rois, scale, _depths(rois, plane_z_um), np.flatnonzero(usable))
+    geometry = RoiGeometry(rois, scale, depths_of_rois(rois, plane_z_um), np.flatnonzero(usable))
     _, first, place = np.unique(np.round(positions, 3), axis=0, return_index=True, return_inverse=True)
     same_as = first[place.ravel()]
     distinct = np.unique(first)
     points = positions[distinct] * np.array([1.0, *scale])
-    offset, n_offset = _estimate_offset(points, geometry, settings.axial_gate_um)
+    offset, n_offset = estimate_offset(points, geometry, settings.axial_gate_um)
     if settings.apply_offset:
         points[:, 1:] += offset
         positions[:, 1:] += np.array(offset) / scale
@@ -193,76 +189,6 @@ def match_targets(
         chance_within_gate=float(1 - np.exp(-density * 1e-6 * np.pi * settings.gate_um**2)),
         findings=_offset_findings(offset, n_offset, len(points), settings),
     )
-
-
-def target_discs(
-    protocol: PhotostimProtocol,
-    *,
-    frame_shape_px: tuple[int, int],
-    pixel_size_um: tuple[float, float] | None,
-    diameter_um: float | None = None,
-) -> RoiSet:
-    """Return the disc of light on each target as ROIs of the movie, named after the targets.
-
-    Parameters
-    ----------
-    protocol
-        The protocol.
-    frame_shape_px, pixel_size_um
-        ``(height, width)`` of the movie's frames and ``(y, x)`` size of its pixels.
-    diameter_um
-        Diameter of the discs; by default the protocol's spirals, or 10 um where it does not know them.
-
-    Raises
-    ------
-    ParameterError
-        If a target lies outside the frame, or the pixel size is unknown.
-    """
-    scale = _pixel_scale(pixel_size_um)
-    diameter = check_positive("diameter_um", diameter_um or protocol.spiral_diameter_um or DEFAULT_DIAMETER_UM)
-    centers = resize_points(protocol.targets_px[:, 1:], protocol.image_shape_px, frame_shape_px)
-    outside = np.flatnonzero(np.any((centers < -0.5) | (centers > np.array(frame_shape_px) - 0.5), axis=1))
-    if len(outside):
-        raise ParameterError(
-            f"Target '{protocol.target_ids[outside[0]]}' lies outside the {frame_shape_px[0]} x {frame_shape_px[1]} px frame, at "
-            f"y {centers[outside[0], 0]:.1f}, x {centers[outside[0], 1]:.1f} px ({len(outside)} such targets). Check that the "
-            "protocol belongs to this movie, and that x and y are not swapped."
-        )
-    radius_y, radius_x = np.maximum(0.5 * diameter / scale, 0.71)  # at least the pixel that holds the centre
-    return RoiSet.from_discs(centers, (float(radius_y), float(radius_x)), frame_shape_px, ids=protocol.target_ids)
-
-
-def _pixel_scale(pixel_size_um: tuple[float, float] | None) -> np.ndarray:
-    if pixel_size_um is None:
-        raise ParameterError("The pixel size is unknown, so that distances in um can't be told. Give pixel_size_um = (y, x).")
-    return np.array([check_positive("pixel_size_um", size) for size in pixel_size_um])
-
-
-def resize_points(points_px: np.ndarray, from_shape_px: tuple[int, int], to_shape_px: tuple[int, int]) -> np.ndarray:
-    """Convert ``(y, x)`` positions in one image to those in an image of another size that shows the same field.
-
-    Pixel centres are integers, so that ``(x + 0.5) * s - 0.5``; y and x each have their own factor.
-    """
-    factors = np.array(to_shape_px, np.float64) / np.array(from_shape_px, np.float64)
-    return (np.asarray(points_px, np.float64) + 0.5) * factors - 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class _Geometry:
-    """ROIs in micrometres: ``scale`` (y, x), depth of each, and the numbers of those that may be matched."""
-
-    rois: RoiSet
-    scale: np.ndarray
-    depths_um: np.ndarray
-    usable: np.ndarray
-
-    @property
-    def centroids_um(self) -> np.ndarray:
-        return self.rois.centroids_px * self.scale
-
-    def nearest_pixel_um(self, roi: int, point_um: np.ndarray) -> float:
-        y, x, _ = self.rois.pixels(roi)
-        return float(np.hypot(y * self.scale[0] - point_um[0], x * self.scale[1] - point_um[1]).min())
 
 
 @dataclass(frozen=True)
@@ -285,48 +211,11 @@ def _unpack(targets: PhotostimProtocol | np.ndarray) -> tuple[np.ndarray, list[s
     return positions, [f"target-{index:03d}" for index in range(len(positions))], [()] * len(positions)
 
 
-def _depths(rois: RoiSet, plane_z_um: tuple[float, ...]) -> np.ndarray:
-    planes = rois.planes
-    assert planes is not None
-    if len(planes) and planes.max() >= len(plane_z_um):
-        raise ParameterError(f"ROIs lie in plane {planes.max()}, but plane_z_um gives the depth of {len(plane_z_um)} planes.")
-    return np.asarray(plane_z_um, np.float64)[planes]
-
-
-def _candidates(points: np.ndarray, geometry: _Geometry, radius_um: float, axial_um: float) -> list[np.ndarray]:
-    """For each target, the usable ROIs with their centroid within reach."""
-    from scipy.spatial import cKDTree
-
-    if len(geometry.usable) == 0:
-        return [np.zeros(0, np.int64)] * len(points)
-    near = cKDTree(geometry.centroids_um[geometry.usable]).query_ball_point(points[:, 1:], radius_um)
-    found = (geometry.usable[np.array(sorted(each), np.int64)] for each in near)
-    return [each[np.abs(geometry.depths_um[each] - point[0]) <= axial_um] for each, point in zip(found, points, strict=True)]
-
-
-def _estimate_offset(points: np.ndarray, geometry: _Geometry, axial_um: float) -> tuple[tuple[float, float], int]:
-    """Find the shift (y, x) that brings most targets onto a centroid, by a vote of all pairs; and how many agree."""
-    from scipy.spatial import cKDTree
-
-    near = _candidates(points, geometry, OFFSET_SEARCH_UM, axial_um)
-    target = np.repeat(np.arange(len(points)), [len(each) for each in near])
-    if len(target) == 0:
-        return (0.0, 0.0), 0
-    shifts = geometry.centroids_um[np.concatenate(near)] - points[target, 1:]
-    voters = cKDTree(shifts).query_ball_point(shifts, OFFSET_AGREEMENT_UM)
-    votes = np.array([len(np.unique(target[each])) for each in voters])
-    best = max(range(len(votes)), key=lambda pair: (votes[pair], -np.hypot(*shifts[pair])))
-    if votes[best] < max(3, OFFSET_MIN_SHARE * len(points)):
-        return (0.0, 0.0), 0
-    y, x = np.median(shifts[voters[best]], axis=0)
-    return (float(y), float(x)), int(votes[best])
-
-
-def _match(points: np.ndarray, geometry: _Geometry, settings: TargetingSettings) -> list[_Matched]:
+def _match(points: np.ndarray, geometry: RoiGeometry, settings: TargetingSettings) -> list[_Matched]:
     assigned = _assign(points, geometry, settings)
     margin = max(settings.mask_margin_um, 0.5 * float(np.hypot(*geometry.scale)))
     taken = {roi for roi in assigned if roi >= 0}
-    near = _candidates(points, geometry, settings.gate_um, settings.axial_gate_um)
+    near = candidates(points, geometry, settings.gate_um, settings.axial_gate_um)
     outcome = []
     for point, roi, others in zip(points, assigned, near, strict=True):
         if roi < 0:
@@ -334,12 +223,19 @@ def _match(points: np.ndarray, geometry: _Geometry, settings: TargetingSettings)
             continue
         pixel_um = geometry.nearest_pixel_um(roi, point[1:])
         on_mask = pixel_um <= margin
-        rivals = [other for other in others if other not in taken and geometry.nearest_pixel_um(other, point[1:]) <= margin]
+        near_um = geometry.distance_um(roi, point[1:]) + margin
+        rivals = [
+            other
+            for other in others
+            if other not in taken
+            and geometry.distance_um(other, point[1:]) <= near_um
+            and geometry.nearest_pixel_um(other, point[1:]) <= margin
+        ]
         outcome.append(
             _Matched(
                 "matched" if on_mask and not rivals else "ambiguous",
                 roi,
-                float(np.hypot(*(geometry.centroids_um[roi] - point[1:]))),
+                geometry.distance_um(roi, point[1:]),
                 pixel_um,
                 on_mask,
             )
@@ -347,11 +243,11 @@ def _match(points: np.ndarray, geometry: _Geometry, settings: TargetingSettings)
     return outcome
 
 
-def _assign(points: np.ndarray, geometry: _Geometry, settings: TargetingSettings) -> list[int]:
+def _assign(points: np.ndarray, geometry: RoiGeometry, settings: TargetingSettings) -> list[int]:
     """One-to-one assignment of the smallest total centroid distance; -1 where staying unmatched is cheaper."""
     from scipy.optimize import linear_sum_assignment
 
-    near = _candidates(points, geometry, settings.gate_um, settings.axial_gate_um)
+    near = candidates(points, geometry, settings.gate_um, settings.axial_gate_um)
     columns = np.unique(np.concatenate([np.zeros(0, np.int64), *near]))
     n, m = len(points), len(columns)
     cost = np.full((n, m + n), 1e6 * settings.gate_um)
@@ -393,7 +289,7 @@ def _target_frame(
 
 
 def _roi_frame(
-    points: np.ndarray, ids: list[str], matched: list[_Matched], geometry: _Geometry, settings: TargetingSettings
+    points: np.ndarray, ids: list[str], matched: list[_Matched], geometry: RoiGeometry, settings: TargetingSettings
 ) -> pd.DataFrame:
     import pandas as pd
 
