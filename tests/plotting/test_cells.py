@@ -51,6 +51,16 @@ def test_stims_are_lines_and_spans_and_only_those_in_view(recording):
     assert lines.get_label() == "stim onset (n = 2)"
 
 
+def test_a_trace_that_would_hide_the_others_is_cut_and_says_so(recording):
+    cells = recording.cells.copy()
+    cells.X[1] *= 50
+    ax = pl.traces(cells, rois=list(cells.obs_names[:4]))
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == ["roi-0000", "roi-0001 (cut)", "roi-0002", "roi-0003"]
+    step = abs(float(np.diff(ax.get_yticks())[0]))
+    assert np.nanmax(trace_lines(ax)[1].get_ydata()) <= -step + 4.0 * step + 1e-6
+
+
 def test_a_layer_is_named(recording):
     ax = pl.traces(recording.cells, n_max=2, layer="F")
     assert any("a.u. (F)" in text.get_text() for text in ax.texts)

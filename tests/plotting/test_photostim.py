@@ -63,6 +63,16 @@ def test_volcano_counts_and_names_what_it_needs(recording):
         pl.response_volcano(responses)
 
 
+def test_an_roi_without_a_p_value_is_not_drawn_and_a_p_of_zero_is(recording):
+    responses = recording.responses.copy()
+    responses.obs.loc[responses.obs_names[:2], "pvalue_adjusted"] = [np.nan, 0.0]
+    ax = pl.response_volcano(responses)
+    excited = ax.collections[1].get_offsets()
+    assert np.ma.getmaskarray(excited)[0].any() or np.isnan(np.asarray(excited)[0, 1])
+    assert np.asarray(excited)[1, 1] == pytest.approx(2.0)
+    assert ax.get_title("left") == "1 ROIs without a corrected p"
+
+
 def test_target_match_counts_each_status(recording):
     ax = pl.target_match(recording.targets, gate_um=10.0)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]

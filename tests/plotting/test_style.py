@@ -61,10 +61,13 @@ def test_many_names_get_as_many_colours():
 
 
 def test_rows_fill_the_height_from_the_top():
-    boxes = rows(3, gap=0.1)
-    assert boxes[0][1] + boxes[0][3] == pytest.approx(1.0)
-    assert boxes[-1][1] == pytest.approx(0.0)
-    assert all(upper[1] - (lower[1] + lower[3]) == pytest.approx(0.1) for upper, lower in zip(boxes, boxes[1:], strict=False))
+    for n_rows in (1, 3, 40):
+        boxes = rows(n_rows, gap=0.25)
+        height = boxes[0][3]
+        assert boxes[0][1] + height == pytest.approx(1.0)
+        assert boxes[-1][1] == pytest.approx(0.0)
+        gaps = [upper[1] - (lower[1] + height) for upper, lower in zip(boxes, boxes[1:], strict=False)]
+        np.testing.assert_allclose(gaps, 0.25 * height)
 
 
 def test_given_axes_are_used():

@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from packerlabimaging.core.clock import FrameClock
@@ -16,7 +17,7 @@ from packerlabimaging.report.sections.images import FieldOfView, Registration
 from packerlabimaging.report.sections.inputs import Inputs
 from packerlabimaging.report.sections.overview import Overview
 from packerlabimaging.report.sections.provenance import Provenance
-from packerlabimaging.report.sections.responses import Responses, Targets, in_words
+from packerlabimaging.report.sections.responses import Responses, Targets, _post_s, in_words
 from packerlabimaging.report.sections.synchronisation import Synchronisation
 from packerlabimaging.report.values import pretty_json, show
 
@@ -76,10 +77,20 @@ def test_events_are_drawn_on_the_channels_that_they_were_found_in(trial):
     assert panels["frame_clock"].get_ylabel().endswith("900 events")
 
 
-def test_nominal_times_are_called_nominal(trial):
+def test_nominal_times_are_called_nominal_and_not_drawn_as_if_measured(trial):
     audit = SimpleNamespace(**{**vars(trial.sync), "clock": FrameClock.nominal(900, 30.19)})
-    captions = [figure.caption for figure in Synchronisation().render(variant(trial, sync=audit)).figures]
-    assert "were not recorded" in captions[0]
+    content = Synchronisation().render(variant(trial, sync=audit))
+    assert content.facts["frame times from"] == "nominal"
+    assert not any("Frame clock" in figure.caption for figure in content.figures)
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "light_s", "post_s"), [(10.0, 0.25, 3.0), (1.75, 0.25, 1.75), (10.0, 2.0, 3.5), (1.0, 0.8, 1.3)]
+)
+def test_averages_show_no_further_stim(interval_s, light_s, post_s):
+    onsets = 5.0 + interval_s * np.arange(5)
+    stims = pd.DataFrame({"onset_s": onsets, "end_s": onsets + light_s})
+    assert _post_s(stims) == pytest.approx(post_s)
 
 
 def test_raw_files_that_are_not_at_hand_are_said_so(trial):

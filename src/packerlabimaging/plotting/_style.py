@@ -104,9 +104,9 @@ def panels(ax: Axes, boxes: Mapping[str, tuple[float, float, float, float]]) -> 
 
 
 def rows(n_rows: int, *, gap: float, left: float = 0.0, width: float = 1.0) -> list[tuple[float, float, float, float]]:
-    """Return the boxes of ``n_rows`` panels of one height, from top to bottom, ``gap`` being a fraction of the whole."""
-    height = (1.0 - gap * (n_rows - 1)) / n_rows
-    return [(left, 1.0 - (row + 1) * height - row * gap, width, height) for row in range(n_rows)]
+    """Return the boxes of ``n_rows`` panels of one height, from top to bottom, ``gap`` being a fraction of that height."""
+    height = 1.0 / (n_rows + gap * (n_rows - 1))
+    return [(left, 1.0 - height * (1.0 + row * (1.0 + gap)), width, height) for row in range(n_rows)]
 
 
 def color_cycle(names: Sequence[str], palette: Sequence[str] = ON_WHITE) -> dict[str, str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_A_TIME = 64
 SPREAD_PERCENTILES = (0.5, 99.5)
+LOWEST, HIGHEST = -1.5, 4.0  # in distances from one trace to the next: what goes further would hide the others
 GAP_PERIODS = 1.5  # as in core.clock: a longer interval is a gap between frames
 
 
@@ -59,7 +60,7 @@ def traces(
     -------
     matplotlib.axes.Axes
         dF/F in per cent; frames marked ``artefact`` are shaded, NaN and gaps between frames break the line. Long traces are
-        drawn by the least and greatest value of each bin.
+        drawn by the least and greatest value of each bin. A trace that goes far beyond its place is cut, and its name says so.
 
     Raises
     ------
@@ -76,16 +77,20 @@ def traces(
     values = read_values(cells, rows, frames, layer=layer) * (100.0 if layer is None else 1.0)
     step = _spacing(values)
     ax = axes(ax, (7.2, float(np.clip(0.24 * len(rows) + 1.0, 2.0, 9.0))))
+    names = [str(name) for name in cells.obs_names[rows]]
     for place, trace in enumerate(values):
         middle = np.nanmedian(trace) if np.any(np.isfinite(trace)) else 0.0
-        ax.plot(*trace_line(time_s, trace - middle - place * step, gap_s=GAP_PERIODS * period_s), color=BLACK, lw=0.6)
+        shown = np.clip(trace - middle, LOWEST * step, HIGHEST * step)
+        if np.any(shown != trace - middle, where=np.isfinite(trace)):
+            names[place] += " (cut)"
+        ax.plot(*trace_line(time_s, shown - place * step, gap_s=GAP_PERIODS * period_s), color=BLACK, lw=0.6)
     _mark_artefacts(ax, cells, frames, time_s, period_s)
     if stims is not None:
         onsets, ends = stim_intervals(stims)
         seen = (ends >= time_s[0]) & (onsets <= time_s[-1])
         vertical_lines(ax, onsets[seen], color=ORANGE, lw=0.8, label=f"stim onset (n = {int(seen.sum())})")
         shade(ax, onsets[seen], ends[seen], color=ORANGE, alpha=0.3)
-    _label(ax, [str(name) for name in cells.obs_names[rows]], step, layer)
+    _label(ax, names, step, layer)
     ax.set(xlim=(time_s[0], time_s[-1] + period_s), xlabel="time (s)")
     return ax
 

@@ -32,7 +32,7 @@ def image(
     Parameters
     ----------
     image
-        Shape ``(y, x)``; NaN is shown in orange.
+        Shape ``(y, x)``; NaN is shown in dark blue.
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres: gives the scale bar and the aspect. Without it the axes are in pixels.
     percentiles
@@ -64,7 +64,7 @@ def image(
     y_um, x_um = pixel_size_um or (1.0, 1.0)
     ax = axes(ax, (7.0, 4.8 * float(np.clip(height * y_um / (width * x_um), 0.3, 2.0))))
     black, white = np.percentile(finite, percentiles)
-    grey = matplotlib.colormaps["gray"].with_extremes(bad="#B36B00")
+    grey = matplotlib.colormaps["gray"].with_extremes(bad="#22384F")
     limits = {"vmin": black, "vmax": white if white > black else black + 1}
     ax.imshow(np.ma.masked_invalid(pixels), cmap=grey, aspect=y_um / x_um, interpolation="nearest", **limits)
     ax.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))

@@ -123,8 +123,8 @@ def response_volcano(responses: AnnData, *, ax: Axes | None = None) -> Axes:
     factor, unit = score_unit(responses)
     mean = responses.obs["response_mean"].to_numpy(np.float64) * factor
     p = responses.obs["pvalue_adjusted"].to_numpy(np.float64)
-    floor = float(np.min(p[p > 0], initial=1.0))
-    height = -np.log10(np.where(p > 0, p, floor))
+    floor = float(np.min(p[p > 0], initial=1.0))  # a p of 0 (underflow) is drawn beside the smallest other one
+    height = -np.log10(np.where(p == 0, floor, p))
     excited, suppressed = flag(responses.obs, "excited"), flag(responses.obs, "suppressed")
     ax = axes(ax, (3.6, 3.2))
     for name, part, color in (
@@ -135,7 +135,9 @@ def response_volcano(responses: AnnData, *, ax: Axes | None = None) -> Axes:
         ax.scatter(mean[part], height[part], s=9, color=color, alpha=0.8, linewidths=0, label=f"{name} ({int(part.sum())})")
     ax.axvline(0.0, color=LIGHT_GREY, lw=0.8, zorder=0)
     lost = int(np.sum(~np.isfinite(mean) | ~np.isfinite(p)))
-    ax.set(xlabel=f"mean score, {unit}", ylabel="-log$_{10}$ corrected p", title=f"{lost} ROIs without a score" if lost else "")
+    ax.set(
+        xlabel=f"mean score, {unit}", ylabel="-log$_{10}$ corrected p", title=f"{lost} ROIs without a corrected p" if lost else ""
+    )
     ax.legend(loc="best", handletextpad=0.2)
     return ax
 

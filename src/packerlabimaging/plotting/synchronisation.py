@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MOST_TICKS = 300
 """More events than this in one panel are drawn as bars over their blocks: ticks would melt into one bar anyway."""
 
+LEAST_RANGE = 1e-3
+"""Least range of frame intervals shown, of their own length: jitter below is not worth magnifying."""
+
 
 @styled
 def signals(
@@ -75,13 +78,13 @@ def signals(
     start = min(channel.start_s for channel in shown.values()) if start_s is None else start_s
     stop = max(channel.start_s + channel.duration_s for channel in shown.values()) if stop_s is None else stop_s
     check_positive("stop_s - start_s", stop - start)
-    ax = axes(ax, (7.2, len(names) + 0.5))
-    left = panels(ax, dict(zip(names, rows(len(names), gap=0.09, width=1.0 if zoom_s is None else 0.68), strict=True)))
+    ax = axes(ax, (7.2, 0.85 * len(names) + 0.6))
+    left = panels(ax, dict(zip(names, rows(len(names), gap=0.4, width=1.0 if zoom_s is None else 0.68), strict=True)))
     _fill(left, shown, events, start, stop, last=names[-1])
     if zoom_s is None:
         return left
     check_positive("zoom_s[1] - zoom_s[0]", zoom_s[1] - zoom_s[0])
-    right = panels(ax, dict(zip(names, rows(len(names), gap=0.09, left=0.71, width=0.29), strict=True)))
+    right = panels(ax, dict(zip(names, rows(len(names), gap=0.4, left=0.71, width=0.29), strict=True)))
     _fill(right, shown, events, *zoom_s, last=names[-1], labels=False)
     for name in names:
         right[name].sharey(left[name])
@@ -172,6 +175,7 @@ def clock(clock: Any, *, nominal_rate_hz: float | None = None, ax: Axes | None =
     drift = clock.starts_s - clock.starts_s[0] - np.arange(clock.n_frames) / rate
     found["drift"].axhline(0.0, color=LIGHT_GREY, lw=0.8)
     found["drift"].plot(*trace_line(clock.starts_s, drift, gap_s=np.inf), color=BLUE)
+    found["drift"].set_ylim(*_at_least(*found["drift"].get_ylim(), 2e-3))
     against = "mean rate" if nominal_rate_hz is None else "nominal"
     found["drift"].set(xlabel="time (s)", ylabel=f"measured - {against} (s)", title=f"drift against {rate:.4g} Hz")
     return found
@@ -183,14 +187,22 @@ def _draw_intervals(ax: Axes, clock: FrameClock, intervals_ms: np.ndarray) -> No
     ax.axhline(clock.period * 1e3, color=ORANGE, lw=0.8)
     if np.max(intervals_ms) > 5 * clock.period * 1e3:
         ax.set_yscale("log")
+    else:
+        ax.set_ylim(*_at_least(*ax.get_ylim(), LEAST_RANGE * clock.period * 1e3))
+        ax.ticklabel_format(axis="y", useOffset=False)
     ax.set(xlabel="time (s)", ylabel="frame interval (ms)", title=f"median {clock.period * 1e3:.3f} ms")
-    ax.ticklabel_format(axis="y", useOffset=False) if ax.get_yscale() == "linear" else None
 
 
 def _draw_histogram(ax: Axes, intervals_ms: np.ndarray, *, n_gaps: int) -> None:
     if len(intervals_ms):
-        spread = max(float(np.ptp(intervals_ms)), 1e-3 * float(intervals_ms[0]))
-        middle = (intervals_ms.min() + intervals_ms.max()) / 2
-        ax.hist(intervals_ms, bins=np.linspace(middle - spread / 2, middle + spread / 2, 41).tolist(), color=GREY, log=True)
+        low, high = _at_least(float(intervals_ms.min()), float(intervals_ms.max()), LEAST_RANGE * float(intervals_ms[0]))
+        ax.hist(intervals_ms, bins=np.linspace(low, high, 41).tolist(), color=GREY, log=True)
+        ax.ticklabel_format(axis="x", useOffset=False)
     ax.set(xlabel="frame interval (ms)", ylabel="frames (count)", title=f"{n_gaps} gap{'' if n_gaps == 1 else 's'}")
     ax.locator_params(axis="x", nbins=4)
+
+
+def _at_least(low: float, high: float, spread: float) -> tuple[float, float]:
+    """Widen a range about its middle, so that rounding errors don't fill a plot."""
+    missing = max(0.0, spread - (high - low)) / 2
+    return low - missing, high + missing

@@ -44,8 +44,9 @@ class FieldOfView(ReportSection):
         others = [other for other in OTHERS if other in images and other != name]
         figures = [ReportFigure(drawn, caption)]
         if others:
+            named = ", ".join(map(_words, others)).capitalize()
             figures.append(
-                ReportFigure(_beside(images, others, size), f"From left to right: {', '.join(map(_words, others))} image.")
+                ReportFigure(_beside(images, others, size), f"{named} image{'s, from left to right' if others[1:] else ''}.")
             )
         return SectionContent(figures=figures)
 

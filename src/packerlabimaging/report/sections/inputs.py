@@ -54,7 +54,7 @@ class Inputs(ReportSection):
             known = {words: getattr(metadata, name) for name, words in METADATA.items()}
             facts = {words: value for words, value in known.items() if value is not None and value != {} and value != ()}
             size = pixel_size(trial)
-            facts["pixel height, width (µm)"] = "not known: distances can't be told" if size is None else size
+            facts["pixel height, width (µm)"] = "not known" if size is None else size
         if protocol is not None:
             text.append(_describe(protocol))
             tables.append(_rows(protocol))

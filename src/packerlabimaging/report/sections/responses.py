@@ -15,7 +15,7 @@ from packerlabimaging.report.stored import counts, findings_of, own
 TARGET_COLUMNS = ("y_px", "x_px", "groups", "group", "status", "roi", "distance_um", "response_mean", "pvalue_adjusted")
 ROI_COLUMNS = ("population", "response_mean", "ci_low", "ci_high", "n_valid", "pvalue_adjusted", "response_probability")
 POPULATIONS = ("target", "exclusion", "other")
-PRE_S, POST_S = 1.0, 3.0
+PRE_S, POST_S, LEAST_POST_S = 1.0, 3.0, 0.5
 CORRECTIONS = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli", "bonferroni": "Bonferroni"}
 CAVEAT = (
     "How far to trust the calls: the signed-rank test takes the differences of a ROI without a "
@@ -158,7 +158,7 @@ def _figures(trial: Any, responses: Any) -> list[ReportFigure]:
     if trial.has("cells") and responses.var["valid"].any():
         figures += _averages(trial.cells, responses)
     if "pvalue_adjusted" in responses.obs and responses.obs["pvalue_adjusted"].notna().any():
-        caption = "Mean score of each ROI over stims against its corrected p value (higher is smaller); above the others: called."
+        caption = "Mean score of each ROI over stims against its corrected p value (higher: smaller); coloured where called."
         figures.append(ReportFigure(pl.response_volcano(responses), caption))
     return figures
 
@@ -169,7 +169,7 @@ def _averages(cells: Any, responses: Any) -> list[ReportFigure]:
     same = list(cells.obs_names) == list(responses.obs_names)
     if not same or not iscell.any():
         return []
-    window = {"stims": stims, "pre_s": PRE_S, "post_s": _post_s(stims)}
+    window = {"stims": stims, "pre_s": PRE_S, "post_s": _post_s(responses.var)}
     ending = (
         "Mean ΔF/F (%) of each group around stim onset, the mean of the 0.5 s before subtracted; shading: standard error over "
         f"the {len(stims)} stims of the group's mean. The line is broken where light spoils the frames."
@@ -194,5 +194,8 @@ def _averages(cells: Any, responses: Any) -> list[ReportFigure]:
 
 
 def _post_s(stims: Any) -> float:
-    """Return how long to show after the onset: three seconds, or one and a half past the light where that is longer."""
-    return max(POST_S, float((stims["end_s"] - stims["onset_s"]).median()) + 1.5)
+    """Return how long to show after the onset: three seconds, or one and a half past the light, but not into the next stim."""
+    onsets = np.sort(stims["onset_s"].to_numpy(np.float64))
+    light = float((stims["end_s"] - stims["onset_s"]).median())
+    apart = np.diff(onsets[np.isfinite(onsets)])
+    return max(light + LEAST_POST_S, min(max(POST_S, light + 1.5), float(np.median(apart)) if len(apart) else np.inf))

@@ -34,16 +34,14 @@ class Synchronisation(ReportSection):
         audit = trial.sync
         clock, stims = clock_of_audit(audit), audit.stims
         nominal = getattr(optional(trial, "metadata"), "frame_rate_hz", None)
-        text = (
-            []
-            if clock is not None
-            else ["The movie has no frame times: its frames could not be told apart from the pulses, see below."]
-        )
+        text, figures = [], []
         facts: dict[str, Any] = {"stated rate (Hz)": nominal}
-        figures = []
-        if clock is not None:
+        if clock is None:
+            text.append("The movie has no frame times: the pulses could not be matched to its frames, see below.")
+        else:
             facts |= _facts(clock)
-            figures += [_clock_figure(clock, nominal)] if clock.n_frames > 1 else []
+            if clock.source != "nominal" and clock.n_frames > 1:
+                figures.append(_clock_figure(clock, nominal))
         facts |= {"trigger pulses": len(audit.triggers_s), "stims": len(stims)}
         try:
             signals = getattr(trial, "signals", None)
@@ -74,18 +72,11 @@ def _facts(clock: FrameClock) -> dict[str, Any]:
 
 def _clock_figure(clock: FrameClock, nominal: float | None) -> ReportFigure:
     against = "its own mean rate" if nominal is None else f"the stated {nominal:.4g} Hz"
-    if clock.source == "nominal":
-        caption = (
-            f"Frame times were not recorded: these are nominal, {clock.n_frames:,} frames at "
-            f"{clock.rate_hz:.4g} Hz, and drift unseen."
-        )
-    else:
-        caption = (
-            f"Frame clock of {clock.n_frames:,} frames. Left: interval from each frame to the next (ms; "
-            "orange: median). Middle: how often "
-            "each interval occurs, gaps left out. Right: measured frame time minus the time that frame "
-            f"number and {against} would give (s)."
-        )
+    caption = (
+        f"Frame clock of {clock.n_frames:,} frames. Left: interval from each frame to the next (ms; orange: median). Middle: "
+        "how often each interval occurs, gaps left out. Right: measured frame time minus the time that frame number and "
+        f"{against} would give (s)."
+    )
     return ReportFigure(pl.clock(clock, nominal_rate_hz=nominal), caption)
 
 
