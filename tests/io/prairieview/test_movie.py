@@ -98,6 +98,7 @@ def test_a_stack_beside_the_xml_stands_for_its_files(t_series: Path, frames: np.
     assert movie.metadata.frame_rate_hz == pytest.approx(10.0)
     assert codes(movie) == ["stacked-images"]
     alone = open_movie(t_series / "t-001_Cycle00001_Ch2.tif")
+    assert codes(alone) == ["xml-beside"]
     np.testing.assert_array_equal(alone.read(0, 12), frames)
     assert alone.metadata.frame_rate_hz is None
     tifffile.imwrite(t_series / "t-001_Cycle00001_Ch2.tif", frames, imagej=True, metadata={"axes": "TYX"}, truncate=True)
@@ -148,6 +149,46 @@ def test_several_pages_per_file_with_times_of_their_own(tmp_path: Path, frames: 
     path.write_bytes(path.read_bytes()[:400])
     with pytest.raises(FormatError, match=r"000002\.ome\.tif' is cut: page 5 needs 96"):
         open_movie(folder, channel=2)
+
+
+def test_one_file_a_volume(tmp_path: Path, frames: np.ndarray, rig: SimpleNamespace) -> None:
+    """Version 5.8: the planes of a volume are the pages of its file."""
+    folder = tmp_path / "t-001"
+    folder.mkdir()
+    sequences = []
+    for volume in range(4):
+        name = f"t_Cycle{volume + 1:05d}_Ch2_000001.ome.tif"
+        tifffile.imwrite(folder / name, frames[3 * volume : 3 * volume + 3], metadata=None, photometric="minisblack")
+        listed = [
+            rig.frame_xml([rig.file_xml(name, 2, f'page="{plane + 1}"')], 0.3 * volume + 0.1 * plane, plane + 1)
+            for plane in range(3)
+        ]
+        sequences.append(rig.sequence_xml(listed, volume + 1, "TSeries ZSeries Element"))
+    (folder / "t.xml").write_text(rig.scan_xml("".join(sequences)))
+    for plane in range(3):
+        np.testing.assert_array_equal(open_movie(folder, plane=plane).read(0, 4), frames[plane::3])
+
+
+def test_an_image_listed_for_two_frames_is_refused(t_series: Path) -> None:
+    text = (t_series / "t-001.xml").read_text(encoding="utf-8-sig")
+    (t_series / "t-001.xml").write_text(text.replace("Ch2_000004", "Ch2_000003"))
+    with pytest.raises(FormatError, match=r"lists 't-001_Cycle00001_Ch2_000003\.ome\.tif' \(page 1\) for several frames"):
+        open_movie(t_series)
+
+
+def test_images_that_the_xml_does_not_list_are_reported(t_series: Path, frames: np.ndarray) -> None:
+    tifffile.imwrite(t_series / "t-001_Cycle00001_Ch2_000013.ome.tif", frames[0])
+    movie = open_movie(t_series)
+    assert movie.n_frames == 12
+    assert codes(movie) == ["unlisted-images"]
+
+
+def test_raw_data_not_yet_converted_are_known(t_series: Path) -> None:
+    for file in t_series.glob("*.tif"):
+        file.unlink()
+    (t_series / "CYCLE_000001_RAWDATA_000001").touch()
+    with pytest.raises(MissingFileError, match="frames 1-12 .* Convert the RAWDATA files with PrairieView"):
+        open_movie(t_series)
 
 
 # Cycles and volumes ----------------------------------------------------------------------------------------------------

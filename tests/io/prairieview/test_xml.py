@@ -97,6 +97,11 @@ def test_what_xml_forbids_but_programs_write_is_repaired_and_reported(tmp_path: 
     assert repair in scan.findings[0].message
 
 
+def test_an_unknown_encoding_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="can't be read in the encoding that it names"):
+        read_pvscan(write(tmp_path / "a.xml", '<?xml version="1.0" encoding="klingon"?><PVScan/>'))
+
+
 def test_entity_bombs_and_dtds_are_refused(tmp_path: Path) -> None:
     bomb = '<!DOCTYPE PVScan [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><PVScan version="&b;"/>'
     with pytest.raises(FormatError, match="declares a document type or entities"):

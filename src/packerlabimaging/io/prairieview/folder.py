@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,9 +58,13 @@ def is_prairieview_folder(path: Path) -> bool:
     """Say whether a folder holds a scan's XML, or images that PrairieView named. Looks at names and first bytes only."""
     with os.scandir(path) as entries:
         names = [entry.name for entry in entries if not entry.is_dir()]
-    return any(parse_image_name(name) for name in names) or any(
-        name.lower().endswith(".xml") and is_pvscan(path / name) for name in names
-    )
+    return any(parse_image_name(name) for name in names) or bool(find_scans(path, names))
+
+
+def find_scans(folder: Path, names: Iterable[str] | None = None) -> list[str]:
+    """Return the names of the scans' XML files in a folder (of ``names``, where the caller has listed it)."""
+    listed = os.listdir(folder) if names is None else names
+    return sorted(name for name in listed if name.lower().endswith(".xml") and is_pvscan(folder / name))
 
 
 @dataclass(frozen=True)
@@ -103,9 +107,9 @@ class RecordingFolder:
         return sorted(found, key=lambda image: (image.name, image.channel, image.cycle, image.number or 0, image.file))
 
     @cached_property
-    def stacks(self) -> dict[tuple[int, int], str]:
-        """Files that hold a whole cycle of a channel, by ``(cycle, channel)``."""
-        return {(image.cycle, image.channel): image.file for image in self.images if image.number is None}
+    def stacks(self) -> dict[tuple[str, int, int], str]:
+        """Files that hold a whole cycle of a channel, by ``(name, cycle, channel)``."""
+        return {(image.name, image.cycle, image.channel): image.file for image in self.images if image.number is None}
 
 
 def find_recording(path: Path) -> RecordingFolder:
@@ -124,7 +128,7 @@ def find_recording(path: Path) -> RecordingFolder:
         raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
     if path.is_dir():
         sizes = list_files(path)
-        scans = sorted(name for name in sizes if name.lower().endswith(".xml") and is_pvscan(path / name))
+        scans = find_scans(path, sizes)
         if len(scans) > 1:
             raise AmbiguousInputError(
                 f"'{path}' holds {len(scans)} scans: {', '.join(scans[:10])}. Pass the XML file of one of them."

@@ -89,6 +89,7 @@ def locate_frames(arrangement: Arrangement, recording: RecordingFolder, *, chann
     column = [row[plane] for row in arrangement.frames]
     listed = [_listed_file(placed, channel) for placed in column]
     stacks = _usable_stacks(arrangement, recording, channel)
+    _check_distinct(arrangement, [file for file in listed if file is not None])
     places: list[tuple[str, int]] = []
     missing: list[tuple[PlacedFrame, str]] = []
     for placed, file in zip(column, listed, strict=True):
@@ -103,6 +104,7 @@ def locate_frames(arrangement: Arrangement, recording: RecordingFolder, *, chann
         raise _missing_error(arrangement, recording, channel, missing, len(column))
     used = sorted({name for name, _ in places} & set(stacks.values()))
     findings = [_stack_finding(recording, used, len(column))] if used else []
+    findings += _unlisted_findings(arrangement, recording, set(stacks.values()))
     return frame_files(recording.folder, places, recording.sizes, findings)
 
 
@@ -115,7 +117,8 @@ def channels_with_images(arrangement: Arrangement, recording: RecordingFolder) -
         for file in placed.frame.files
         if file.filename in recording.sizes
     }
-    present |= {channel for _, channel in recording.stacks}
+    if len(present) < len(arrangement.channels):
+        present |= {channel for _, _, channel in recording.stacks}
     return [channel for channel in arrangement.channels if channel in present]
 
 
@@ -192,8 +195,9 @@ def _usable_stacks(arrangement: Arrangement, recording: RecordingFolder, channel
         if all(file.filename in recording.sizes for file in files) and len(files) == len(sequence.frames):
             continue
         image = parse_image_name(files[0].filename) if files else None
-        name = recording.stacks.get((image.cycle if image else sequence.cycle, channel))
-        if name is None or (image is not None and not name.startswith(image.name)):
+        stem, cycle = (image.name, image.cycle) if image else (arrangement.scan.path.stem, sequence.cycle)
+        name = recording.stacks.get((stem, cycle, channel))
+        if name is None:
             continue
         n_images, n_frames = read_stack(str(recording.folder / name)).n_images, len(sequence.frames)
         if n_images != n_frames:
@@ -205,6 +209,36 @@ def _usable_stacks(arrangement: Arrangement, recording: RecordingFolder, channel
             )
         chosen[key] = name
     return chosen
+
+
+def _check_distinct(arrangement: Arrangement, files: Sequence[PVFile]) -> None:
+    """Raise if two frames are listed with one image: a file of several pages whose XML does not tell them."""
+    seen: set[tuple[str, int | None]] = set()
+    for file in files:
+        if (file.filename, file.page) in seen:
+            raise FormatError(
+                f"'{arrangement.scan.path}' lists '{file.filename}' (page {file.page or 1}) for several frames. "
+                "Expected an image of its own for each; which page is which frame can't be told."
+            )
+        seen.add((file.filename, file.page))
+
+
+def _unlisted_findings(arrangement: Arrangement, recording: RecordingFolder, stacks: set[str]) -> list[Finding]:
+    every = {file.filename for sequence in arrangement.scan.sequences for frame in sequence.frames for file in frame.files}
+    own = {image.name for image in map(parse_image_name, sorted(every)[:1]) if image is not None}
+    others = filter(None, map(parse_image_name, recording.sizes.keys() - every - stacks))
+    extra = sorted(image.file for image in others if image.name in own and image.number is not None)
+    if not extra:
+        return []
+    return [
+        Finding(
+            "unlisted-images",
+            f"{len(extra)} images are there that the XML does not list (first: '{extra[0]}'); they were left out.",
+            where=str(recording.folder),
+            advice="The XML may have been written before the recording ended; compare the numbers of frames.",
+            evidence={"count": len(extra), "first": extra[:20]},
+        )
+    ]
 
 
 def _stack_finding(recording: RecordingFolder, names: Sequence[str], n_frames: int) -> Finding:
@@ -229,9 +263,11 @@ def _missing_error(
     else:
         shown = [f"cycle {cycle}: frames {format_ranges(frames)}" for cycle, frames in list(by_cycle.items())[:5]]
         which = "; ".join(shown) + (f"; and {len(by_cycle) - 5} more cycles" if len(by_cycle) > 5 else "")
+    raw = any("_RAWDATA_" in name.upper() for name in recording.sizes)
     return MissingFileError(
         f"{len(missing)} of {n_frames} frames of channel {channel} ({arrangement.channels[channel]}) have no image in "
         f"'{recording.folder}': {which} (first: '{missing[0][1]}'). "
-        f"Expected every file that '{arrangement.scan.path.name}' lists. Copy them from the rig; "
+        f"Expected every file that '{arrangement.scan.path.name}' lists. "
+        f"{'Convert the RAWDATA files with PrairieView' if raw else 'Copy them from the rig'}; "
         "the metadata alone are read by read_prairieview_metadata or pli inspect."
     )

@@ -78,10 +78,14 @@ def _frame_shape(
     scan: PVScan, state: State, found: tuple[int, int] | None, findings: list[Finding], sequence_type: str
 ) -> tuple[int, int]:
     height, width = values.number(state, "linesPerFrame"), values.number(state, "pixelsPerLine")
-    written = (int(height), int(width)) if height and width and 0 < height < 1 << 20 and 0 < width < 1 << 20 else None
-    if found is None and written is None:
-        raise FormatError(f"'{scan.path}' does not tell the frame size (linesPerFrame, pixelsPerLine). Open it with its images.")
-    if found is not None and written is not None and found != written and sequence_type != "Linescan":
+    written = (int(height), int(width)) if height and width and 1 <= height < 1 << 20 and 1 <= width < 1 << 20 else None
+    if found is None:
+        if written is None:
+            raise FormatError(
+                f"'{scan.path}' does not tell the frame size (linesPerFrame, pixelsPerLine). Open it with its images."
+            )
+        return written
+    if written is not None and found != written and sequence_type != "Linescan":
         findings.append(
             Finding(
                 "frame-shape-differs",
@@ -91,9 +95,7 @@ def _frame_shape(
                 evidence={"xml": list(written), "images": list(found)},
             )
         )
-    shape = found or written
-    assert shape is not None
-    return shape
+    return found
 
 
 def _pixel_size(scan: PVScan, state: State, findings: list[Finding]) -> tuple[float, float] | None:

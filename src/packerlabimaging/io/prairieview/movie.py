@@ -34,6 +34,7 @@ class PrairieViewMovie(TiffMovie):
             files.names,
             file_index=files.file_index,  # type: ignore[arg-type]
             page_index=files.page_index,  # type: ignore[arg-type]
+            one_page=first.n_images == 1 and not files.page_index.any(),
             shape=(len(files.file_index), first.first.height, first.first.width),
             dtype=first.dtype,
             metadata=metadata,

@@ -172,7 +172,12 @@ class _Parser:
         self._known_states: dict[Any, State] = {}
 
     def parse(self, file: BinaryIO) -> PVScan:
-        self._expat.ParseFile(file)
+        try:
+            self._expat.ParseFile(file)
+        except (LookupError, ValueError) as error:
+            if isinstance(error, FormatError):
+                raise
+            raise FormatError(f"'{self._path}' can't be read in the encoding that it names ({error}). Expected UTF-8.") from error
         if self._root is None:
             raise FormatError(f"'{self._path}' has no element PVScan. Expected the XML of a PrairieView scan.")
         return PVScan(self._path, self._root, self._state, tuple(self._sequences))

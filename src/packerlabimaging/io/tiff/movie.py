@@ -33,6 +33,8 @@ class TiffMovie(Movie):
         File of each frame, position in ``names``, length ``n_frames``; a ``range`` costs no memory.
     page_index
         Zero-based page of each frame in its file, length ``n_frames``.
+    one_page
+        True where each frame is the only page of a file of its own: read with the fewest system calls, other files refused.
     shape
         ``(n_frames, height, width)``.
     dtype
@@ -52,6 +54,7 @@ class TiffMovie(Movie):
         *,
         file_index: Sequence[int],
         page_index: Sequence[int],
+        one_page: bool,
         shape: tuple[int, int, int],
         dtype: Any,
         metadata: ImagingMetadata | None = None,
@@ -63,7 +66,7 @@ class TiffMovie(Movie):
         self.names = tuple(names)
         self._file_index = check_length("file_index", file_index, self.n_frames, per="frame")
         self._page_index = check_length("page_index", page_index, self.n_frames, per="frame")
-        self._one_page = len(self.names) == self.n_frames and all(page == 0 for page in page_index)
+        self._one_page = one_page
         self._tables: dict[int, PageTable] = {}
         self._expected: ExpectedFile | None = None
 

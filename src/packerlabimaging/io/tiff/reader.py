@@ -98,6 +98,7 @@ class TiffReader(Reader):
             source.names,
             file_index=source.file_index(pages),
             page_index=source.page_index(pages),
+            one_page=source.one_page,
             shape=shape,
             dtype=source.stack.dtype,
             metadata=_metadata(source.stack, order, shape, metadata, frame_rate_hz, pixel_size_um),
@@ -133,6 +134,7 @@ class _Frames:
 
     def __init__(self, folder: Path, names: Sequence[str], stack: TiffStack, counts: Sequence[int] | None) -> None:
         self.folder, self.names, self.stack = folder, tuple(names), stack
+        self.one_page = counts is not None and stack.n_images == 1
         self._starts = None if counts is None else np.concatenate([[0], np.cumsum(counts)])
         self.n_images = stack.n_images if self._starts is None else int(self._starts[-1])
 
@@ -165,7 +167,7 @@ class _Zeros(Sequence[int]):
 def _find_frames(path: Path, *, pattern: str | None, allow_gaps: bool) -> tuple[_Frames, tuple[Finding, ...]]:
     if not path.is_dir():
         stack = read_stack(str(path))
-        return _Frames(path.parent, (path.name,), stack, None), stack.findings
+        return _Frames(path.parent, (path.name,), stack, None), (*stack.findings, *_xml_beside(path))
     sizes = list_files(path)
     series = find_series(path, sizes, pattern=pattern)
     findings = check_gaps(path, series, allow_gaps=allow_gaps)
@@ -175,6 +177,23 @@ def _find_frames(path: Path, *, pattern: str | None, allow_gaps: bool) -> tuple[
         return _Frames(path, series.names, first, np.ones(len(series.names), np.int64).tolist()), (*findings, *first.findings)
     counts = [first.n_images, *(read_stack(f"{path}/{name}").n_images for name in series.names[1:])]
     return _Frames(path, series.names, first, counts), (*findings, *first.findings)
+
+
+def _xml_beside(path: Path) -> tuple[Finding, ...]:
+    """Tell where the rate of a stack of PrairieView images is to be had."""
+    from packerlabimaging.io.prairieview.folder import find_scans, parse_image_name
+
+    if parse_image_name(path.name) is None or not find_scans(path.parent):
+        return ()
+    return (
+        Finding(
+            "xml-beside",
+            "The file lies in a PrairieView folder, whose XML knows rate, pixel size and frame times; a single file does not.",
+            "info",
+            where=str(path),
+            advice=f"Open the folder '{path.parent}' to have them.",
+        ),
+    )
 
 
 def check_sizes(folder: Path, names: Sequence[str], sizes: dict[str, int], first: TiffStack) -> None:
