@@ -4,30 +4,10 @@ import dataclasses
 import tracemalloc
 
 import numpy as np
-import pytest
 
 from packerlabimaging.simulate import SimulationParameters
-from packerlabimaging.simulate.movie import SimulatedRecording, digitise, shift_scene
+from packerlabimaging.simulate.movie import SimulatedRecording, shift_scene
 from packerlabimaging.simulate.truth_writer import expected_noise
-
-
-@pytest.mark.parametrize("photons", [0.1, 0.7, 3.0, 15.0])
-def test_photon_noise_has_the_mean_and_variance_of_poisson_counts(photons: float):
-    parameters = SimulationParameters()
-    pixels = digitise(np.full((500, 400), photons, np.float32), parameters, np.random.default_rng(1))
-    gain, electronic, offset = 60.0, 20.0, 100.0
-    variance = gain**2 * photons + electronic**2 + 1 / 12
-    n = pixels.size
-    assert np.array_equal(pixels, np.round(pixels))
-    assert abs(pixels.mean() - (offset + gain * photons)) < 5 * np.sqrt(variance / n)
-    assert abs(pixels.var() / variance - 1) < 5 * np.sqrt((2 + 1 / photons) / n)
-
-
-def test_pixels_are_13_bit():
-    pixels = digitise(np.full((10, 10), 1000.0, np.float32), SimulationParameters(), np.random.default_rng(0))
-    assert pixels.max() == 8191
-    dark = digitise(np.zeros((100, 100), np.float32), SimulationParameters(offset_counts=0), np.random.default_rng(0))
-    assert dark.min() == 0
 
 
 def test_whole_shifts_move_the_scene_down_and_right():

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from packerlabimaging.io import open_movie, open_signals, read_photostim
+from packerlabimaging.io.naparm import NaparmReader
+from packerlabimaging.io.packio import PackIOReader
+from packerlabimaging.io.prairieview import PrairieViewReader
 from packerlabimaging.simulate.movie import SimulatedRecording
 from packerlabimaging.simulate.rig import CHANNELS
 
@@ -51,12 +53,12 @@ def test_the_galvo_is_no_digital_line(samples: np.ndarray, recording: SimulatedR
 
 
 def test_the_paq_opens_with_the_labs_channel_names(tiny: Path):
-    signals = open_signals(tiny / "raw" / "t-001.paq")
+    signals = PackIOReader().open(tiny / "raw" / "t-001.paq")
     assert signals.names == CHANNELS and signals["frame_clock"].rate_hz == 5000
 
 
 def test_the_movie_on_disk_is_the_simulated_one(tiny: Path, recording: SimulatedRecording):
-    movie = open_movie(tiny / "raw" / "t-001")
+    movie = PrairieViewReader().open(tiny / "raw" / "t-001")
     assert movie.shape == (600, 96, 128) and movie.dtype == np.uint16
     assert np.array_equal(movie.read(0, recording.block_frames), recording.block(0).frames)
     assert movie.metadata.pixel_size_um == (1.2, 1.2)
@@ -69,7 +71,7 @@ def test_the_xml_states_the_nominal_rate(tiny: Path):
 
 
 def test_the_protocol_comes_back_from_its_naparm_folder(tiny: Path, recording: SimulatedRecording):
-    protocol = read_photostim(tiny / "raw" / "SIM001_ps_001")
+    protocol = NaparmReader().open(tiny / "raw" / "SIM001_ps_001")
     assert protocol.groups == recording.protocol.groups and protocol.n_stims == 10
     assert np.allclose(protocol.targets_px[:, 1:], recording.photostimulation.targets_px, atol=0.51)
     written, read = recording.protocol.shots(), protocol.shots()

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
 from packerlabimaging.core import LightTimes, PhotostimProtocol
 from packerlabimaging.simulate.activity import Activity, make_activity
-from packerlabimaging.simulate.parameters import BIT_DEPTH, SimulationParameters
+from packerlabimaging.simulate.parameters import SimulationParameters
+from packerlabimaging.simulate.photons import digitise
 from packerlabimaging.simulate.scene import AUTOFLUORESCENCE_PHOTONS, Scene, make_scene
 from packerlabimaging.simulate.targets import Photostimulation, make_photostimulation
 from packerlabimaging.simulate.timeline import Timeline, light_on_lines, make_protocol, make_timeline, random_generator
@@ -197,37 +198,3 @@ class SimulatedRecording:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
-
-
-def digitise(photons: np.ndarray, parameters: SimulationParameters, rng: np.random.Generator) -> np.ndarray:
-    """Detect photons: Poisson counts, gain, electronic noise, offset, rounded and clipped to the digitiser's bits.
-
-    Parameters
-    ----------
-    photons
-        Expected photons per pixel, any shape, float32.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32, whole numbers from 0 to 2**13 - 1.
-
-    Notes
-    -----
-    Photon counts are exact Poisson numbers. The electronic noise takes one of 65,536 values of equal probability (the
-    quantiles of a normal distribution), which is far below its rounding to whole counts.
-    """
-    counts = rng.poisson(photons).astype(np.float32)
-    counts *= np.float32(parameters.gain_counts)
-    noise = _normal_quantiles() * np.float32(parameters.read_noise_counts) + np.float32(parameters.offset_counts)
-    counts += noise[rng.integers(0, len(noise), counts.shape, dtype=np.uint16, endpoint=False)]
-    np.rint(counts, out=counts)
-    return np.clip(counts, 0, 2**BIT_DEPTH - 1, out=counts)
-
-
-@cache
-def _normal_quantiles() -> np.ndarray:
-    """Return the 65,536 mid-quantiles of the standard normal distribution, float32."""
-    from scipy.special import ndtri
-
-    return ndtri((np.arange(65536) + 0.5) / 65536).astype(np.float32)
