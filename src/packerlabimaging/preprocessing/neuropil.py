@@ -30,8 +30,10 @@ class NeuropilSettings:
         Share of the neuropil trace to subtract, 0 to 1; Suite2p's 0.7 by default. ``"fit"`` estimates one per cell.
     rebaseline
         If true (default), ``coefficient * median(Fneu)`` is added back, so that only the neuropil's *changes* are
-        subtracted: F0 then stays the cell's resting fluorescence and dF/F can't explode in cells hardly brighter than
-        their surround. If false, ``F - coefficient * Fneu`` as it is; dF/F is then larger, and unstable in dim cells.
+        subtracted (as in Dalgleish et al. 2020, eLife 9, e58889): F0 stays well above zero and dF/F can't explode in cells
+        hardly brighter than their surround. dF/F is then relative to all light at rest, neuropil included, and smaller
+        than the cell's own (about 0.75 of it on the simulated standard recording). If false, ``F - coefficient * Fneu`` as
+        it is: nearer to the cell's own dF/F, and unstable in dim cells. Calls of responses hardly differ.
 
     Raises
     ------
