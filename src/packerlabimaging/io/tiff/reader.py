@@ -161,6 +161,8 @@ class _Zeros(Sequence[int]):
         return self._n
 
     def __getitem__(self, index: Any) -> Any:
+        if not -self._n <= index < self._n:
+            raise IndexError(index)
         return 0
 
 
