@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packerlabimaging.core.metadata import ImagingMetadata
@@ -90,6 +90,7 @@ def recordings(draw: st.DrawFn) -> tuple[ImagingMetadata, np.ndarray, np.ndarray
     channel=st.integers(1, 4),
     name=st.sampled_from(["t-001", "a b&c_Cycle00001", "µ"]),
 )
+@settings(deadline=None, max_examples=60)
 def test_what_is_written_is_read(
     tmp_path_factory, recording: tuple[ImagingMetadata, np.ndarray, np.ndarray], stacked: bool, channel: int, name: str
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
@@ -155,6 +155,7 @@ def test_parsing_needs_memory_for_the_frames_only(tmp_path: Path, rig: SimpleNam
 
 
 @given(data=st.data())
+@settings(deadline=None, max_examples=60)
 def test_damaged_documents_raise_our_errors_only(tmp_path_factory, data: st.DataObject, rig: SimpleNamespace) -> None:
     folder = tmp_path_factory.mktemp("a")
     text = bytearray(rig.scan_xml(rig.sequence_xml([rig.FRAME, rig.FRAME]), shard=rig.SHARD).encode())

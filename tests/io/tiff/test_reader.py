@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packerlabimaging.core.metadata import ImagingMetadata
@@ -224,6 +224,7 @@ def test_inspection_is_json_and_names_what_is_wrong(tmp_path: Path, caplog: pyte
 
 
 @given(data=st.data())
+@settings(deadline=None, max_examples=60)
 def test_damaged_files_raise_our_errors_only(tmp_path_factory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("a")
     options = data.draw(st.sampled_from([{}, {"compression": "zlib"}, {"bigtiff": True}, {"byteorder": ">"}, {"imagej": True}]))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -24,6 +24,7 @@ DTYPES = st.sampled_from(["u1", "i1", "<u2", ">u2", "<i2", "<u4", "<i4", "<f4", 
     frames=hnp.arrays(DTYPES, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements={"allow_nan": False}),
     cut=st.integers(0, 6),
 )
+@settings(deadline=None, max_examples=60)
 def test_what_is_written_is_read_by_tifffile_and_by_us(tmp_path_factory, frames: np.ndarray, cut: int) -> None:
     path = tmp_path_factory.mktemp("a") / "a.tif"
     assert write_tiff_stack(path, [frames[:cut], frames[cut:]]) == path
