@@ -35,6 +35,9 @@ NAMED_COLORS: Mapping[str, str] = {
     "excited": VERMILLION,
     "suppressed": BLUE,
     "not called": GREY,
+    "matched": BLUE,
+    "ambiguous": ORANGE,
+    "unmatched": VERMILLION,
 }
 
 RC: Mapping[str, Any] = {

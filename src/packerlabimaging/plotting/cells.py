@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_A_TIME = 64
 SPREAD_PERCENTILES = (0.5, 99.5)
-LOWEST, HIGHEST = -1.5, 4.0  # in distances from one trace to the next: what goes further would hide the others
+LOWEST, HIGHEST = -1.5, 3.0  # in distances from one trace to the next: what goes further would hide the others
 GAP_PERIODS = 1.5  # as in core.clock: a longer interval is a gap between frames
 
 
@@ -78,11 +78,14 @@ def traces(
     step = _spacing(values)
     ax = axes(ax, (7.2, float(np.clip(0.24 * len(rows) + 1.0, 2.0, 9.0))))
     names = [str(name) for name in cells.obs_names[rows]]
+    bottom, top = -step * (len(rows) - 0.2), step
     for place, trace in enumerate(values):
         middle = np.nanmedian(trace) if np.any(np.isfinite(trace)) else 0.0
         shown = np.clip(trace - middle, LOWEST * step, HIGHEST * step)
         if np.any(shown != trace - middle, where=np.isfinite(trace)):
             names[place] += " (cut)"
+        bottom = np.nanmin([bottom, np.fmin.reduce(shown) - place * step])
+        top = np.nanmax([top, np.fmax.reduce(shown) - place * step])
         ax.plot(*trace_line(time_s, shown - place * step, gap_s=GAP_PERIODS * period_s), color=BLACK, lw=0.6)
     _mark_artefacts(ax, cells, frames, time_s, period_s)
     if stims is not None:
@@ -91,7 +94,7 @@ def traces(
         vertical_lines(ax, onsets[seen], color=ORANGE, lw=0.8, label=f"stim onset (n = {int(seen.sum())})")
         shade(ax, onsets[seen], ends[seen], color=ORANGE, alpha=0.3)
     _label(ax, names, step, layer)
-    ax.set(xlim=(time_s[0], time_s[-1] + period_s), xlabel="time (s)")
+    ax.set(ylim=(bottom, top), xlim=(time_s[0], time_s[-1] + period_s), xlabel="time (s)")
     return ax
 
 
@@ -152,7 +155,6 @@ def _label(ax: Axes, names: list[str], step: float, layer: str | None) -> None:
     ax.set_yticks(-step * np.arange(len(names)), names, fontsize=size)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_ylim(-step * (len(names) - 0.2), step * 1.6)
     length = nice_length(step)
     unit = "% ΔF/F" if layer is None else f"a.u. ({layer})"
     ax.plot([1.012, 1.012], [-length / 2, length / 2], transform=ax.get_yaxis_transform(), color=BLACK, lw=2, clip_on=False)

@@ -63,7 +63,7 @@ class Synchronisation(ReportSection):
 def _facts(clock: FrameClock) -> dict[str, Any]:
     return {
         "frames": clock.n_frames,
-        "measured rate (Hz)": clock.rate_hz,
+        "measured rate (Hz)": None if clock.source == "nominal" else clock.rate_hz,
         "frame times from": clock.source,
         "first frame (s)": clock.starts_s[0],
         "last frame (s)": clock.starts_s[-1],
