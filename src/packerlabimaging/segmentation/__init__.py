@@ -2,20 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "engine": [
-            "Engine",
-            "EngineJob",
-            "Setting",
-            "complete_settings",
-            "engines",
-            "get_engine",
-            "load_run",
-            "register_engine",
-            "run_engine",
-        ],
-        "registration": ["RegisteredMovie"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

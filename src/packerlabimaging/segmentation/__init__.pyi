@@ -7,3 +7,4 @@ from .engine import get_engine as get_engine
 from .engine import load_run as load_run
 from .engine import register_engine as register_engine
 from .engine import run_engine as run_engine
+from .registration import RegisteredMovie as RegisteredMovie

@@ -9,7 +9,8 @@ import numpy as np
 from packerlabimaging._progress import ProgressOption
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.streaming import Projections, Reducer, stream
-from packerlabimaging.segmentation.registration import RegisteredMovie, sample_frames
+from packerlabimaging.errors import ParameterError
+from packerlabimaging.segmentation.registration import sample_frames
 
 MAX_BINNED_BYTES = 224 << 20
 """Memory of the binned movie (float16): 448 bins of 512 x 512 pixels."""
@@ -60,6 +61,14 @@ class _Target:
     offset: np.ndarray
     scale: float
 
+    def put(self, number: int, mean: np.ndarray) -> None:
+        """Store the mean image of a bin; what half floats can't hold (65,504 times the noise) is clipped."""
+        self.bins[number] = np.clip((mean - self.offset) / np.float32(self.scale), -6e4, 6e4)
+
+    def get(self, number: int) -> np.ndarray:
+        """Return the mean image of a bin, float32."""
+        return self.bins[number].astype(np.float32) * np.float32(self.scale) + self.offset
+
 
 class _BinSums(Reducer):
     """Sums of the frames of each bin; a full bin goes at once into the shared array of half floats."""
@@ -89,7 +98,7 @@ class _BinSums(Reducer):
         self._seen[number] = self._seen.get(number, 0) + n_frames
         if self._seen[number] == self._counts[number]:
             mean = self._sums.pop(number) / np.float32(self._counts[number])
-            self._target.bins[number] = (mean - self._target.offset) / np.float32(self._target.scale)
+            self._target.put(number, mean)
 
     def merge(self, other: _BinSums) -> None:
         for number, total in other._sums.items():
@@ -132,16 +141,18 @@ def bin_movie(
     bin_of_frame = np.where(usable, np.minimum((np.cumsum(usable) - 1) // frames_per_bin, n_bins - 1), -1)
     counts = np.bincount(bin_of_frame[usable], minlength=n_bins)
     offset, deviation = _sample_statistics(movie, sample_frames(exclude, 60))
-    scale = max(float(np.median(deviation)) / np.sqrt(frames_per_bin), 1e-6)
+    scale = float(deviation.mean()) / np.sqrt(frames_per_bin) or 1.0
     target = _Target(np.zeros((n_bins, *movie.frame_shape_px), np.float16), offset, scale)
     reducers = {"bins": _BinSums(bin_of_frame, counts, target), "images": Projections(exclude=exclude)}
-    results = stream(movie, reducers, workers=workers, progress=progress)
+    images = stream(movie, reducers, workers=workers, progress=progress)["images"]
+    if not np.all(np.isfinite(images["mean"])):
+        raise ParameterError(
+            f"The movie {movie.source} holds NaN or infinite pixels. Replace them before segmentation, or leave the frames out."
+        )
     if residuals_px is not None:
         for number in range(n_bins):
             residual = residuals_px[bin_of_frame == number].mean(axis=0)
-            frame = target.bins[number].astype(np.float32) * np.float32(scale) + offset
-            target.bins[number] = (_shift_linear(frame, residual) - offset) / np.float32(scale)
-    images = results["images"]
+            target.put(number, _shift_linear(target.get(number), residual))
     return BinnedMovie(target.bins, frames_per_bin, offset, scale, images["mean"], images["max"])
 
 
@@ -166,8 +177,3 @@ def _shift_linear(image: np.ndarray, shift_px: np.ndarray) -> np.ndarray:
         neighbour = padded.take(range(start, start + image.shape[axis]), axis)
         image = image * (1 - part) + neighbour * part
     return image
-
-
-def residual_shifts(movie: RegisteredMovie, shifts_px: np.ndarray) -> np.ndarray:
-    """Return what a movie registered to whole pixels leaves of the measured shifts, ``(n_frames, 2)``."""
-    return shifts_px - movie.shifts_px

@@ -256,9 +256,10 @@ def load_run(folder: str | Path) -> Segmentation:
     folder = Path(folder)
     try:
         description = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        finished = description["finished"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(f"'{folder}' holds no segmentation run ({RUN_FILE} is missing or damaged). Run it again.") from error
-    if not description.get("finished"):
+    if not finished:
         raise StoreError(f"The segmentation run in '{folder}' did not finish. Run it again.")
     trial_frames = {trial: (int(start), int(stop)) for trial, (start, stop) in description["trial_frames"].items()}
     loaded = get_engine(description["engine"]).load(folder)

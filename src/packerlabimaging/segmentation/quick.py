@@ -57,6 +57,8 @@ class QuickEngine(EmbeddedEngine):
 
     def run(self, job: EngineJob, folder: Path, settings: Mapping[str, Any], progress: Progress) -> None:
         """Register, detect, extract."""
+        for name in ("bin_s", "highpass_s", "min_score", "max_rois"):
+            check_positive(name, settings[name])
         diameter_px = cell_diameter_px(job, settings)
         registering, binning, detecting, extracting = split_progress(progress, 4)
         prepared = self.prepare(job, folder, settings, registering)
@@ -101,7 +103,7 @@ def cell_diameter_px(job: EngineJob, settings: Mapping[str, Any]) -> tuple[float
 def _bin(prepared: Prepared, rate_hz: float, settings: Mapping[str, Any], progress: Progress) -> BinnedMovie:
     """Average the registered movie in time (the second pass)."""
     usable = int((~prepared.exclude).sum())
-    wanted = round(check_positive("bin_s", settings["bin_s"]) * rate_hz)
+    wanted = round(settings["bin_s"] * rate_hz)
     wanted = max(1, min(wanted, usable // ENOUGH_BINS))
     if usable < 2:
         raise ParameterError(
@@ -127,13 +129,13 @@ def _detect(
 ) -> Detection:
     """Flatten the binned movie and find ROIs in it."""
     workers = n_workers(settings)
-    highpass = round(check_positive("highpass_s", settings["highpass_s"]) * rate_hz / binned.frames_per_bin)
+    highpass = round(settings["highpass_s"] * rate_hz / binned.frames_per_bin)
     flatten(binned.bins, diameter_px, highpass_bins=max(3, highpass), workers=workers)
     return find_rois(
         binned.bins,
         diameter_px=diameter_px,
         valid=prepared.valid,
-        min_score=check_positive("min_score", settings["min_score"]),
+        min_score=settings["min_score"],
         max_rois=settings["max_rois"],
         workers=workers,
         progress=progress,

@@ -150,7 +150,7 @@ class PhaseCorrelator:
 
 def _taper(size: int) -> np.ndarray:
     """Half-cosine ramps over a tenth of the length at both ends, float64 ``(size,)``."""
-    ramp = max(1, size // 10)
+    ramp = min(max(1, size // 10), size // 2)
     rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(ramp) + 0.5) / ramp)
     return np.concatenate([rise, np.ones(size - 2 * ramp), rise[::-1]])
 
@@ -278,6 +278,8 @@ def estimate_shifts(
         raise ParameterError(f"max_shift_fraction = {max_shift_fraction} is too large. Give a fraction below 0.5; 0.1 is usual.")
     factor = max(1, min(movie.frame_shape_px) // WORKING_SIDE_PX)
     samples = [bin_frames(movie.read(index, index + 1), factor) for index in sample_frames(exclude, reference_frames).tolist()]
+    if not np.all(np.isfinite(samples)):
+        raise ParameterError(f"The movie {movie.source} holds NaN or infinite pixels. Replace them before segmentation.")
     height, width = samples[0].shape[1:]
     limit = max(1, int(height * max_shift_fraction)), max(1, int(width * max_shift_fraction))
     correlator = PhaseCorrelator(make_reference(np.concatenate(samples), limit), limit)

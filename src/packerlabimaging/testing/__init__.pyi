@@ -1,0 +1,2 @@
+from .engines import EngineContract as EngineContract
+from .engines import make_tiny_job as make_tiny_job
