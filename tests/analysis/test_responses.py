@@ -149,7 +149,7 @@ def test_constant_zero_and_nan_traces_have_defined_results():
     cells, stims = make_cells()
     cells.layers["F"][4], cells.layers["Fneu"][4] = 50.0, 20.0
     cells.layers["F"][5], cells.layers["Fneu"][5] = 0.0, 0.0
-    cells.obs.loc[cells.obs_names[5], "neuropil_offset"] = 0.0
+    cells.obs.loc[cells.obs_names[5], "offset"] = 0.0
     cells.layers["F"][6] = np.nan
     table = compute_responses(cells, stims)
     assert (table.X[4] == 0).all() and table.obs["pvalue"].iloc[4] == 1.0
@@ -160,7 +160,7 @@ def test_constant_zero_and_nan_traces_have_defined_results():
 
 def test_a_baseline_near_zero_does_not_explode():
     cells, stims = make_cells()
-    cells.obs["neuropil_offset"] = -58.0  # F of 100 less 0.7 x 60 of neuropil: nothing is left
+    cells.obs["offset"] = -58.0  # F of 100 less 0.7 x 60 of neuropil: nothing is left
     table = compute_responses(cells, stims)
     assert np.nanmax(np.abs(table.X)) < 15  # about 30 over a noise of 6, not 10^6 %
 

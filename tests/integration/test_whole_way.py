@@ -34,7 +34,9 @@ def test_six_lines_give_the_same_tables_as_pli_run(copy_of_tiny, tmp_path, pli):
     assert {step["state"] for step in report["steps"]} == {"done"}
 
     described = inputs_of(copy_of_tiny)
-    paths = {name: copy_of_tiny / (given if isinstance(given, str) else given["path"]) for name, given in described["inputs"].items()}
+    paths = {
+        name: copy_of_tiny / (given if isinstance(given, str) else given["path"]) for name, given in described["inputs"].items()
+    }
     experiment = pli_package.Experiment("by-hand", output=tmp_path / "by-hand")
     experiment.add(pli_package.AllOpticalTrial(described["id"], inputs=paths))
     experiment.run(engine="quick", progress=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +52,7 @@ def test_holds_what_it_says():
     cells = build(artefact=mask_of(100, 101))
     check_table(cells, "cells")
     assert set(cells.layers) - {None} == {"F", "Fneu", "spks", "F0"}  # newer anndata lists X as None
-    for column in ("noise", "f0_low", "neuropil_coefficient", "neuropil_offset", "iscell_probability"):
+    for column in ("noise", "f0_low", "neuropil_coefficient", "offset", "iscell_probability"):
         assert column in cells.obs
     assert cells.obs["iscell"].tolist() == [True, False, True]
     assert np.flatnonzero(cells.var["artefact"]).tolist() == [100, 101]
@@ -72,7 +74,7 @@ def test_dff_is_that_of_the_documented_formula():
         segmentation, neuropil=NeuropilSettings(rebaseline=False), dff=DffSettings(baseline="percentile", percentile=30)
     )
     assert np.allclose(plain.obs["f0"], np.percentile(segmentation.F - 0.7 * Fneu, 30, axis=1), rtol=1e-4)
-    assert plain.obs["neuropil_offset"].tolist() == [0, 0, 0]
+    assert plain.obs["offset"].tolist() == [0, 0, 0]
 
 
 def test_artefact_frames_reach_nothing_else():
@@ -103,3 +105,18 @@ def test_names_both_frame_counts_where_they_differ():
         build(clock=FrameClock.nominal(899, 30.0))
     with pytest.raises(ParameterError, match="artefact has 3 items. Expected 900"):
         build(artefact=np.zeros(3, bool))
+
+
+@pytest.mark.parametrize("rebaseline", [True, False])
+@pytest.mark.parametrize("fneu", [True, False])
+def test_a_known_dark_level_makes_no_difference_to_dff(rebaseline, fneu):
+    settings = NeuropilSettings(rebaseline=rebaseline)
+    clean, lifted = make_segmentation(), make_segmentation()
+    lifted.F[...] += 100
+    lifted.Fneu[...] += 100
+    if not fneu:
+        clean, lifted = (replace(each, Fneu=None) for each in (clean, lifted))
+    metadata = ImagingMetadata(frame_shape_px=clean.rois.frame_shape_px, dark_level=100.0)
+    expected = build(clean, neuropil=settings)
+    np.testing.assert_allclose(build(lifted, neuropil=settings, metadata=metadata).X, expected.X, rtol=1e-3, atol=1e-4)
+    assert not np.allclose(build(lifted, neuropil=settings).X, expected.X, rtol=0.05)

@@ -43,7 +43,10 @@ def test_a_changed_input_makes_all_that_rests_on_it_stale(tmp_path, numbers):
     experiment(tmp_path, numbers).run()
     numbers.write_text("1\n2\n4\n")
     made = experiment(tmp_path, numbers)
-    assert reasons(made) == {"t-1.total": ("stale", "the input t-1:numbers changed"), "t-1.scaled": ("stale", "t-1:total changed")}
+    assert reasons(made) == {
+        "t-1.total": ("stale", "the input t-1:numbers changed"),
+        "t-1.scaled": ("stale", "t-1:total changed"),
+    }
     assert made.run()["t-1"].result("scaled").tolist() == [14.0]
     assert RUNS[2:] == ["t-1.total", "t-1.scaled"]
 

@@ -38,7 +38,13 @@ def test_all_faults_of_a_trial_come_at_once_with_suggestions():
     with pytest.raises(ConfigError) as caught:
         RememberingTrial("t", inputs={"nunbers": "a"}, settings={"scle": {}, "scale": {"facto": 1, "factor": "x"}}, offsett=1)
     text = str(caught.value)
-    for part in ("Did you mean 'numbers'", "Did you mean 'scale'", "Did you mean 'factor'", "Did you mean 'offset'", "scale.facto"):
+    for part in (
+        "Did you mean 'numbers'",
+        "Did you mean 'scale'",
+        "Did you mean 'factor'",
+        "Did you mean 'offset'",
+        "scale.facto",
+    ):
         assert part in text
 
 

@@ -186,13 +186,18 @@ def _cell_traces(cells: AnnData, preset: ResponsePreset) -> tuple[TraceRows, lis
     def take(layer: str, rows: slice, frames: np.ndarray) -> np.ndarray:
         return np.asarray(cells.layers[layer][rows])[:, frames].astype(np.float32, copy=False)
 
+    dark_level = np.float32(cells.uns[UNS_KEY].get("dark_level", 0.0))
+
+    def plain(rows: slice, frames: np.ndarray) -> np.ndarray:
+        return take("F", rows, frames) - dark_level
+
     if not preset.subtract_neuropil:
-        return (lambda rows, frames: take("F", rows, frames)), []
+        return plain, []
     if "Fneu" not in cells.layers:
         message = "The table has no neuropil traces, so that scores are of uncorrected fluorescence."
-        return (lambda rows, frames: take("F", rows, frames)), [Finding("neuropil-missing", message)]
+        return plain, [Finding("neuropil-missing", message)]
     coefficient = cells.obs["neuropil_coefficient"].to_numpy(np.float32)[:, None]
-    offset = cells.obs["neuropil_offset"].to_numpy(np.float32)[:, None]
+    offset = cells.obs["offset"].to_numpy(np.float32)[:, None]
 
     def corrected(rows: slice, frames: np.ndarray) -> np.ndarray:
         return take("F", rows, frames) - coefficient[rows] * take("Fneu", rows, frames) + offset[rows]

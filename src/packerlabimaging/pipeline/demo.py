@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from packerlabimaging import plotting as pl
+from packerlabimaging.core.schema import rois_of
 from packerlabimaging.errors import StoreError
 from packerlabimaging.report import report
-from packerlabimaging.simulate import compare_with_truth, load_truth, simulate_experiment
+from packerlabimaging.simulate import Truth, compare_with_truth, load_truth, simulate_experiment
+from packerlabimaging.simulate.scoring import find_overlap
 from packerlabimaging.trials import Experiment
 from packerlabimaging.trials.store import write_json
 
 COMPARISON_FILE = "comparison.json"
+PICTURE_FILE = "comparison.png"
 
 
 def run_demo(
@@ -31,7 +37,8 @@ def run_demo(
     Parameters
     ----------
     folder
-        A new or empty folder; gets ``raw/``, ``truth/``, ``experiment.toml``, ``results/`` and ``comparison.json``.
+        A new or empty folder; gets ``raw/``, ``truth/``, ``experiment.toml``, ``results/``, ``comparison.json`` and
+        ``comparison.png``.
     engine
         Segmentation engine.
     seed
@@ -67,6 +74,7 @@ def run_demo(
         trial = next(iter(experiment))
         truth = load_truth(folder / "truth")
         scores = compare_with_truth(truth, cells=trial.cells, responses=trial.responses, targets=trial.targets)  # type: ignore[attr-defined]
+        _draw_comparison(folder / PICTURE_FILE, truth, trial)
     comparison = {
         "engine": engine,
         "seed": seed,
@@ -77,6 +85,28 @@ def run_demo(
     }
     write_json(folder / COMPARISON_FILE, comparison)
     return comparison
+
+
+def _draw_comparison(path: Path, truth: Truth, trial: Any) -> None:
+    """Draw the found ROIs on the true cells, and the measured response of each found cell against the true one."""
+    cells, responses = trial.cells, trial.responses
+    accepted = np.flatnonzero(cells.obs["iscell"].to_numpy(bool))
+    overlap = find_overlap(truth, cells)
+    iou = np.where(overlap.belongs, overlap.iou, 0.0)[accepted]
+    best = iou.argmax(axis=0) if len(accepted) else np.zeros(iou.shape[1], int)
+    found = np.flatnonzero(iou.max(axis=0, initial=0.0) > 0)
+    pairs = responses.obs.loc[cells.obs_names[accepted[best[found]]]]
+    panels = pl.comparison(
+        trial.images["mean"],
+        true_rois=truth.rois,
+        found_rois=rois_of(cells).subset(accepted),
+        true_response=truth.cells["effect_dff"].to_numpy()[found],
+        measured_response=pairs["response_mean"].to_numpy(),
+        driven=truth.cells["driven"].to_numpy(bool)[found],
+        called=pairs["excited"].to_numpy(bool),
+        pixel_size_um=trial.metadata.pixel_size_um,
+    )
+    next(iter(panels.values())).figure.savefig(path, dpi=150)
 
 
 @contextmanager

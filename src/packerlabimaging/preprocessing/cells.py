@@ -42,7 +42,7 @@ def build_cells(
     clock
         Times of its frames.
     metadata
-        Gives the pixel size.
+        Gives the pixel size and the dark level, which is taken off F and Fneu.
     artefact
         Frames that stimulation light reached, boolean ``(n_frames,)``; none by default. They are left out of neuropil fit,
         F0 and noise, and are NaN in X and ``spks``; the layers F and Fneu keep them as recorded.
@@ -54,8 +54,9 @@ def build_cells(
     anndata.AnnData
         ROIs x frames. X: dF/F as a fraction. layers: ``F``, and where they exist ``Fneu``, ``spks``; ``F0`` where it
         varies in time (otherwise ``obs["f0"]``). obs, besides the schema's and the engine's columns: ``noise`` (%/sqrt(Hz)),
-        ``f0_low`` (F0 within the noise of zero), ``neuropil_coefficient`` and ``neuropil_offset`` (what was added back, in
-        units of F; see ``NeuropilSettings.rebaseline``), both 0 where there is no Fneu. var: ``artefact``.
+        ``f0_low`` (F0 within the noise of zero), ``neuropil_coefficient`` (0 where there is no Fneu) and ``offset``: dF/F is
+        of ``F - neuropil_coefficient * Fneu + offset``, which takes off the dark level and, where it is asked for, adds the
+        neuropil at rest back (``NeuropilSettings.rebaseline``). var: ``artefact``.
         ``uns["packerlabimaging"]["neuropil_subtracted"]`` says whether there was an Fneu.
 
     Raises
@@ -71,7 +72,7 @@ def build_cells(
         )
     mask = np.zeros(clock.n_frames, bool) if artefact is None else np.asarray(artefact, bool)
     check_length("artefact", mask, clock.n_frames, per="frame")
-    corrected, coefficients, offset = _correct(segmentation, neuropil, mask)
+    corrected, coefficients, offset = _correct(segmentation, neuropil, mask, dark_level=metadata.dark_level)
     result = compute_dff(
         corrected,
         rate_hz=clock.rate_hz,
@@ -84,7 +85,7 @@ def build_cells(
     layers, columns = _layers(segmentation, mask), _engine_columns(segmentation)
     columns["noise"] = compute_noise(result.dff, rate_hz=clock.rate_hz, exclude=mask)
     columns["f0_low"] = result.low_baseline
-    columns["neuropil_coefficient"], columns["neuropil_offset"] = coefficients, offset
+    columns["neuropil_coefficient"], columns["offset"] = coefficients, offset
     if result.f0.shape == result.dff.shape:
         layers["F0"] = result.f0
     else:
@@ -107,15 +108,19 @@ def build_cells(
     return table
 
 
-def _correct(segmentation: Segmentation, neuropil: NeuropilSettings, mask: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return corrected traces, coefficients, and the offset that was added back."""
+def _correct(
+    segmentation: Segmentation, neuropil: NeuropilSettings, mask: np.ndarray, *, dark_level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return corrected traces, ``F - coefficient * Fneu + offset``, with the coefficient and the offset of each ROI."""
+    offset = np.full(len(segmentation.rois), -dark_level)
     if segmentation.Fneu is None:
-        return segmentation.F, np.zeros(len(segmentation.rois)), np.zeros(len(segmentation.rois))
+        return segmentation.F - np.float32(dark_level), np.zeros(len(offset)), offset
     corrected, coefficients = subtract_neuropil(segmentation.F, segmentation.Fneu, coefficient=neuropil.coefficient, exclude=mask)
-    offset = np.zeros(len(coefficients))
     if neuropil.rebaseline:
-        offset = neuropil_offset(segmentation.Fneu, coefficients, exclude=mask)
-        corrected += offset[:, None].astype(np.float32)
+        offset += neuropil_offset(segmentation.Fneu, coefficients, exclude=mask)
+    else:
+        offset += coefficients * dark_level  # the neuropil's own dark level must not be subtracted from the cell
+    corrected += offset[:, None].astype(np.float32)
     return corrected, coefficients, offset
 
 

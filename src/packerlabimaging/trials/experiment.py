@@ -298,7 +298,8 @@ class Experiment:
         receipt = self._receipt(trial, step)
         if receipt is None:
             raise NotComputedError(
-                f"The step '{step}' of trial '{trial.id}' has not run. Run the experiment: experiment.run(engine=...), or: pli run."
+                f"The step '{step}' of trial '{trial.id}' has not run. "
+                "Run the experiment: experiment.run(engine=...), or: pli run experiment.toml."
             )
         kept = trial._results.get(step)
         if kept is None or kept[0] != receipt.token:

@@ -57,6 +57,8 @@ class TwoPhotonImagingTrial(Trial):
             changes |= {"frame_rate_hz": by_hand.frame_rate_hz, "frame_rate_source": "given"}
         if by_hand.pixel_size_um is not None:
             changes["pixel_size_um"] = by_hand.pixel_size_um
+        if by_hand.dark_level is not None:
+            changes["dark_level"] = by_hand.dark_level
         return found.replace(**changes) if changes else found
 
     def _adopted_metadata(self) -> ImagingMetadata:
@@ -125,6 +127,7 @@ class TwoPhotonImagingTrial(Trial):
     def audit(self, **stimulation: Any) -> SyncAudit:
         """Audit frame clock and stimulation; ``stimulation`` goes to :func:`~packerlabimaging.tl.audit_sync`."""
         metadata = self.metadata
+        assert metadata.n_frames is not None  # of an open movie or segmentation it is always known
         return audit_sync(
             self.signals if self.has_input("sync") else None,
             frame_clock=self.role("sync", "frame_clock"),
@@ -142,8 +145,9 @@ class TwoPhotonImagingTrial(Trial):
         if faults:
             listed = "\n".join(f"- {finding.code}: {finding.message} {finding.advice}" for finding in faults)
             raise SyncError(
-                f"The synchronisation of trial '{self.id}' failed:\n{listed}\nMend the input, or accept a finding that you have "
-                "checked, by its code: [trial.sync] accept = [...] in the experiment file, settings={'sync': {'accept': [...]}} in Python."
+                f"The synchronisation of trial '{self.id}' failed:\n{listed}\n"
+                "Mend the input, or accept a finding that you have checked, by its code: [trial.sync] accept = [...] in the "
+                "experiment file, settings={'sync': {'accept': [...]}} in Python."
             )
 
     def make_reducers(self) -> dict[str, Reducer]:
