@@ -17,7 +17,7 @@ from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import check_table
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import ParameterError, SchemaError
-from packerlabimaging.preprocessing import build_cells
+from packerlabimaging.preprocessing import NeuropilSettings, build_cells
 
 SHAPE = (100, 200)
 RATE = 30.0
@@ -38,7 +38,8 @@ def make_cells(n_rois=12, n_stims=20, interval_s=5.0, seed=0, iscell=None, **cha
     rois = RoiSet.from_discs(np.column_stack([np.full(n_rois, 50), 10 + 14 * np.arange(n_rois)]), 4.0, SHAPE)
     segmentation = Segmentation(rois=rois, F=F.astype(np.float32), Fneu=Fneu, iscell=iscell)
     metadata = ImagingMetadata(frame_shape_px=SHAPE, pixel_size_um=(1.0, 1.0))
-    cells = build_cells(segmentation, trial="t-001", clock=clock, metadata=metadata, artefact=artefact)
+    neuropil = NeuropilSettings(rebaseline=True)  # F0 is then 100, and the step 30 %
+    cells = build_cells(segmentation, trial="t-001", clock=clock, metadata=metadata, artefact=artefact, neuropil=neuropil)
     stims = pd.DataFrame(
         {"onset_s": onsets, "end_s": onsets + LIGHT_S, "group": 0}, index=[f"t-001:stim-{i:03d}" for i in range(n_stims)]
     )

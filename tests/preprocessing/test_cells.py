@@ -64,7 +64,7 @@ def test_holds_what_it_says():
 
 def test_dff_is_that_of_the_documented_formula():
     segmentation = make_segmentation()
-    cells = build(segmentation, dff=DffSettings(baseline="percentile", percentile=30))
+    cells = build(segmentation, neuropil=NeuropilSettings(rebaseline=True), dff=DffSettings(baseline="percentile", percentile=30))
     Fneu = segmentation.Fneu.astype(float)
     corrected = segmentation.F - 0.7 * Fneu + 0.7 * np.median(Fneu, axis=1, keepdims=True)
     f0 = np.percentile(corrected, 30, axis=1, keepdims=True)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from packerlabimaging._traces import quantile_rows
 from packerlabimaging.errors import ParameterError
 from packerlabimaging.preprocessing import DffSettings, compute_dff
-from packerlabimaging.preprocessing._traces import quantile_rows
 
 
 def test_percentile_by_hand():

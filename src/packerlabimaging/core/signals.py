@@ -69,9 +69,7 @@ class Channel(ABC):
 
     def read_between(self, start_s: float, stop_s: float) -> np.ndarray:
         """Read the samples taken in ``[start_s, stop_s)``, cut at the ends of the recording; float32."""
-        first, last = (
-            int(np.clip(np.ceil(round((t - self.start_s) * self.rate_hz, 6)), 0, self.n_samples)) for t in (start_s, stop_s)
-        )
+        first, last = np.clip(self.first_sample_at(np.array([start_s, stop_s])), 0, self.n_samples).tolist()
         return self.read(first, max(first, last))
 
     def chunks(self, n_samples: int = CHUNK_SAMPLES) -> Iterator[tuple[int, np.ndarray]]:
@@ -82,6 +80,14 @@ class Channel(ABC):
     def time_of(self, samples: np.ndarray) -> np.ndarray:
         """Convert sample numbers to seconds on the recording's time base."""
         return self.start_s + np.asarray(samples, dtype=np.float64) / self.rate_hz
+
+    def first_sample_at(self, times_s: np.ndarray) -> np.ndarray:
+        """Return the number of the first sample at or after each time, int64; it may lie outside the recording.
+
+        A time within a millionth of a sample after a sample counts as that sample's.
+        """
+        samples = (np.asarray(times_s, dtype=np.float64) - self.start_s) * self.rate_hz
+        return np.clip(np.ceil(np.round(samples, 6)), -(2.0**62), 2.0**62).astype(np.int64)  # infinite: beyond any recording
 
     @property
     def duration_s(self) -> float:

@@ -89,6 +89,8 @@ def run_demo(
 
 def _draw_comparison(path: Path, truth: Truth, trial: Any) -> None:
     """Draw the found ROIs on the true cells, and the measured response of each found cell against the true one."""
+    from matplotlib.figure import Figure
+
     cells, responses = trial.cells, trial.responses
     accepted = np.flatnonzero(cells.obs["iscell"].to_numpy(bool))
     overlap = find_overlap(truth, cells)
@@ -106,7 +108,9 @@ def _draw_comparison(path: Path, truth: Truth, trial: Any) -> None:
         called=pairs["excited"].to_numpy(bool),
         pixel_size_um=trial.metadata.pixel_size_um,
     )
-    next(iter(panels.values())).figure.savefig(path, dpi=150)
+    figure = panels["fov"].get_figure()
+    assert isinstance(figure, Figure)
+    figure.savefig(path, dpi=150)
 
 
 @contextmanager

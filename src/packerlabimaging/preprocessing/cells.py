@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from packerlabimaging._check import check_length
 from packerlabimaging._provenance import record
 from packerlabimaging.core.clock import FrameClock
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.schema import make_cells_table
 from packerlabimaging.core.segmentation import Segmentation
@@ -19,6 +21,13 @@ from packerlabimaging.preprocessing.noise import compute_noise
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+_DARK_LEVEL_UNKNOWN = Finding(
+    "dark-level-unknown",
+    "The value of a pixel without light is not known and taken as 0. Where the digitiser has an offset, dF/F is too small.",
+    severity="info",
+    advice="Give it, e.g. the mean of some frames with the shutter closed: [trial.metadata] dark_level = ...",
+)
 
 
 def build_cells(
@@ -72,7 +81,7 @@ def build_cells(
         )
     mask = np.zeros(clock.n_frames, bool) if artefact is None else np.asarray(artefact, bool)
     check_length("artefact", mask, clock.n_frames, per="frame")
-    corrected, coefficients, offset = _correct(segmentation, neuropil, mask, dark_level=metadata.dark_level)
+    corrected, coefficients, offset = _correct(segmentation, neuropil, mask, dark_level=metadata.dark_level or 0.0)
     result = compute_dff(
         corrected,
         rate_hz=clock.rate_hz,
@@ -102,7 +111,11 @@ def build_cells(
         metadata=metadata,
         iscell=segmentation.iscell,
         obs=columns,
-        uns={"engine": segmentation.engine, "neuropil_subtracted": segmentation.Fneu is not None},
+        uns={
+            "engine": segmentation.engine,
+            "neuropil_subtracted": segmentation.Fneu is not None,
+            "findings": [] if metadata.dark_level is not None else [json.dumps(_DARK_LEVEL_UNKNOWN.to_dict())],
+        },
     )
     record(table, "pp.build_cells", trial=trial, neuropil=neuropil, dff=dff, source=segmentation.source)
     return table

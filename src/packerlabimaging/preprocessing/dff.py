@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from packerlabimaging._check import check_choice, check_positive
+from packerlabimaging._traces import check_traces, kept_frames, quantile_rows, row_blocks, take_frames
 from packerlabimaging.errors import ParameterError
-from packerlabimaging.preprocessing._traces import check_traces, kept_frames, quantile_rows, row_blocks, take_frames
 
 Baseline = Literal["rolling_percentile", "percentile", "maximin"]
 BASELINES: tuple[Baseline, ...] = ("rolling_percentile", "percentile", "maximin")

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from packerlabimaging._check import check_choice
+from packerlabimaging._traces import check_traces, kept_frames, quantile_rows, row_blocks, take_frames
 from packerlabimaging.errors import ParameterError
-from packerlabimaging.preprocessing._traces import check_traces, kept_frames, quantile_rows, row_blocks, take_frames
 
 SUITE2P_COEFFICIENT = 0.7
 """Suite2p's default ``neucoeff`` (Pachitariu et al. 2017, bioRxiv 061507), after Chen et al. 2013 (Nature 499, 295)."""
@@ -29,11 +29,12 @@ class NeuropilSettings:
     coefficient
         Share of the neuropil trace to subtract, 0 to 1; Suite2p's 0.7 by default. ``"fit"`` estimates one per cell.
     rebaseline
-        If true (default), ``coefficient * median(Fneu)`` is added back, so that only the neuropil's *changes* are
-        subtracted (as in Dalgleish et al. 2020, eLife 9, e58889): F0 stays well above zero and dF/F can't explode in cells
-        hardly brighter than their surround. dF/F is then relative to all light at rest, neuropil included, and smaller
-        than the cell's own (about 0.75 of it on the simulated standard recording). If false, ``F - coefficient * Fneu`` as
-        it is: nearer to the cell's own dF/F, and unstable in dim cells. Calls of responses hardly differ.
+        If false (default), ``F - coefficient * Fneu``: the neuropil's share of the light at rest is taken off too, so that dF/F
+        is the cell's own, as Suite2p and most papers have it (about 0.9 of the truth on the simulated standard recording with
+        its dark level given). In cells hardly brighter than their surround F0 comes near zero; ``f0_low`` flags these. If true,
+        ``coefficient * median(Fneu)`` is added back, so that only the neuropil's *changes* are subtracted (as in Dalgleish
+        et al. 2020, eLife 9, e58889): F0 stays well above zero, and dF/F is smaller than the cell's own (about 0.7 of it
+        there). Calls of responses hardly differ.
 
     Raises
     ------
@@ -42,7 +43,7 @@ class NeuropilSettings:
     """
 
     coefficient: float | Literal["fit"] = SUITE2P_COEFFICIENT
-    rebaseline: bool = True
+    rebaseline: bool = False
 
     def __post_init__(self) -> None:
         check_coefficient(self.coefficient)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from packerlabimaging._check import check_positive
-from packerlabimaging.preprocessing._traces import check_traces, kept_frames, quantile_rows, row_blocks
+from packerlabimaging._traces import check_traces, kept_frames, quantile_rows, row_blocks
 
 
 def compute_noise(dff: np.ndarray, *, rate_hz: float, exclude: np.ndarray | None = None) -> np.ndarray:

@@ -100,7 +100,7 @@ def average_over_frames(
         raise ParameterError(
             f"statistic = '{statistic}' with threshold = {threshold}. Give a threshold with 'any', and only then."
         )
-    first, stop = (_sample_at(channel, times) for times in (clock.starts_s, clock.ends_s))
+    first, stop = (channel.first_sample_at(times) for times in (clock.starts_s, clock.ends_s))
     counts = np.zeros(clock.n_frames, np.int64)
     values = (
         np.zeros(clock.n_frames) if statistic == "mean" else np.full(clock.n_frames, np.inf if statistic == "min" else -np.inf)
@@ -115,11 +115,6 @@ def average_over_frames(
     if threshold is not None:
         values = values > threshold
     return np.where(counts > 0, values, np.nan).astype(np.float32)
-
-
-def _sample_at(channel: Channel, times_s: np.ndarray) -> np.ndarray:
-    """Number of the first sample at or after each time; rounded like ``Channel.read_between``."""
-    return np.ceil(np.round((times_s - channel.start_s) * channel.rate_hz, 6)).astype(np.int64)
 
 
 def _reduce(samples: np.ndarray, bounds: np.ndarray, statistic: Statistic, values: np.ndarray, counts: np.ndarray) -> None:

@@ -87,7 +87,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         """Match targets to ROIs, and score the response of each target's own disc of the raw movie."""
         responses = self.settings["responses"]
         return tl.compute_target_responses(
-            self.traces["targets"] - np.float32(self.metadata.dark_level),
+            self.traces["targets"] - np.float32(self.metadata.dark_level or 0.0),
             self.frame_clock,
             self.sync.stims,
             self.match_targets(),

@@ -18,7 +18,8 @@ class MetadataSettings:
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres.
     dark_level
-        Value of a pixel that no light reaches, e.g. the mean of a few frames with the shutter closed. Readers take it as 0.
+        Value of a pixel that no light reaches, e.g. the mean of a few frames with the shutter closed. Where it is not given, 0 is assumed
+        and a finding says so.
     """
 
     frame_rate_hz: float | None = None
