@@ -1,4 +1,4 @@
-"""What the trace functions share: checks, blocks of rows that bound the memory, quantiles along rows."""
+"""What functions on traces share: checks, blocks of rows that bound the memory, quantiles along rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from packerlabimaging._check import check_length
 from packerlabimaging.errors import ParameterError
 
 BLOCK_BYTES = 8 << 20
@@ -27,14 +26,26 @@ def check_traces(name: str, traces: np.ndarray) -> np.ndarray:
     return array
 
 
+def check_mask(exclude: np.ndarray, n_frames: int) -> np.ndarray:
+    """Return ``exclude`` as an array of booleans, one per frame.
+
+    Raises
+    ------
+    ParameterError
+        If it is anything else.
+    """
+    mask = np.asarray(exclude)
+    if mask.dtype != bool or mask.shape != (n_frames,):
+        raise ParameterError(
+            f"The mask of frames to leave out is {mask.dtype} with shape {mask.shape}. Expected booleans, one per frame "
+            f"({n_frames})."
+        )
+    return mask
+
+
 def kept_frames(exclude: np.ndarray | None, n_frames: int) -> np.ndarray:
     """Return the numbers of the frames that ``exclude`` (boolean, one per frame; None = none) does not mark."""
-    if exclude is None:
-        return np.arange(n_frames)
-    mask = np.asarray(exclude)
-    if mask.dtype != bool:
-        raise ParameterError(f"The mask of frames to leave out is {mask.dtype}. Expected booleans, one per frame.")
-    return np.flatnonzero(~check_length("the mask of frames to leave out", mask, n_frames, per="frame"))
+    return np.arange(n_frames) if exclude is None else np.flatnonzero(~check_mask(exclude, n_frames))
 
 
 def take_frames(block: np.ndarray, kept: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from packerlabimaging._provenance import UNS_KEY, record, to_plain
+from packerlabimaging._traces import check_traces, kept_frames
 from packerlabimaging.analysis.presets import ResponsePreset, get_preset
 from packerlabimaging.analysis.scoring import (
     CONFIDENCE,
@@ -29,7 +30,6 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.schema import clock_of, make_table
 from packerlabimaging.errors import ParameterError, SchemaError
-from packerlabimaging.preprocessing._traces import check_traces, kept_frames
 
 if TYPE_CHECKING:
     import pandas as pd

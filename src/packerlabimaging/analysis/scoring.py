@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from packerlabimaging._traces import row_blocks
 from packerlabimaging.analysis.presets import ResponsePreset
 from packerlabimaging.analysis.snippets import FrameWindows, find_windows, window_moments
 from packerlabimaging.analysis.statistics import (
@@ -20,7 +21,6 @@ from packerlabimaging.analysis.statistics import (
 )
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.errors import ParameterError
-from packerlabimaging.preprocessing._traces import row_blocks
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from packerlabimaging._check import check_positive
+from packerlabimaging._traces import check_mask, check_traces, row_blocks
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.errors import ParameterError
-from packerlabimaging.preprocessing._traces import check_traces, row_blocks
 
 TIME_TOLERANCE_S = 1e-6
 """Times closer than this are the same: far above floating-point error, far below one sample of any recording."""
@@ -119,7 +119,7 @@ def extract_snippets(
     elapsed = clock.starts_s[index] - clock.starts_s[anchors][:, None]
     valid &= np.abs(elapsed - offsets * period) < 0.5 * period  # a gap between blocks, or missing frames, lie in between
     if exclude is not None:
-        valid &= ~_check_mask(exclude, clock)[index]
+        valid &= ~check_mask(exclude, clock.n_frames)[index]
     values = np.full((len(traces), *valid.shape), np.nan, np.float32)
     for stim, anchor in enumerate(anchors):
         first, stop = max(0, anchor - n_pre), min(clock.n_frames, anchor + n_post)
@@ -185,7 +185,7 @@ def find_windows(
     expected = np.maximum(np.maximum(count, whole), 1)
     window = np.repeat(np.arange(len(starts)), count)
     frames = np.arange(count.sum()) + np.repeat(first - np.cumsum(count) + count, count)
-    usable = np.ones(len(frames), bool) if exclude is None else ~_check_mask(exclude, clock)[frames]
+    usable = np.ones(len(frames), bool) if exclude is None else ~check_mask(exclude, clock.n_frames)[frames]
     fraction = np.bincount(window[usable], minlength=len(starts)) / expected
     reason = np.full(len(starts), "", dtype=object)
     reason[(fraction < min_valid_fraction) | (fraction == 0)] = TOO_FEW
@@ -236,13 +236,3 @@ def _check_frames(traces: np.ndarray, clock: FrameClock) -> np.ndarray:
             f"The traces have {traces.shape[1]} frames and the clock {clock.n_frames}. Both must be of the same."
         )
     return traces
-
-
-def _check_mask(exclude: np.ndarray, clock: FrameClock) -> np.ndarray:
-    mask = np.asarray(exclude)
-    if mask.dtype != bool or mask.shape != (clock.n_frames,):
-        raise ParameterError(
-            f"The mask of frames to leave out is {mask.dtype} with shape {mask.shape}. Expected booleans, one per frame "
-            f"({clock.n_frames})."
-        )
-    return mask

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from packerlabimaging._check import check_positive
+from packerlabimaging.core.clock import FRAME_GAP_PERIODS
 from packerlabimaging.core.schema import check_table
 from packerlabimaging.errors import ParameterError
 from packerlabimaging.plotting._envelope import trace_line
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 ROWS_AT_A_TIME = 64
 SPREAD_PERCENTILES = (0.5, 99.5)
 LOWEST, HIGHEST = -1.5, 3.0  # in distances from one trace to the next: what goes further would hide the others
-GAP_PERIODS = 1.5  # as in core.clock: a longer interval is a gap between frames
 
 
 @styled
@@ -86,7 +86,7 @@ def traces(
             names[place] += " (cut)"
         bottom = np.nanmin([bottom, np.fmin.reduce(shown) - place * step])
         top = np.nanmax([top, np.fmax.reduce(shown) - place * step])
-        ax.plot(*trace_line(time_s, shown - place * step, gap_s=GAP_PERIODS * period_s), color=BLACK, lw=0.6)
+        ax.plot(*trace_line(time_s, shown - place * step, gap_s=FRAME_GAP_PERIODS * period_s), color=BLACK, lw=0.6)
     _mark_artefacts(ax, cells, frames, time_s, period_s)
     if stims is not None:
         onsets, ends = stim_intervals(stims)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from packerlabimaging._check import check_length
+from packerlabimaging.core.clock import FRAME_GAP_PERIODS
 from packerlabimaging.errors import ParameterError
 from packerlabimaging.plotting._envelope import trace_line
 from packerlabimaging.plotting._style import BLUE, VERMILLION, axes, styled
@@ -47,7 +48,7 @@ def registration(
     times = np.arange(len(shifts), dtype=np.float64) if time_s is None else np.asarray(time_s, np.float64)
     check_length("time_s", times, len(shifts), per="frame")
     shifts = shifts * (pixel_size_um or (1.0, 1.0))
-    gap = 1.5 * float(np.median(np.diff(times))) if len(times) > 1 else np.inf
+    gap = FRAME_GAP_PERIODS * float(np.median(np.diff(times))) if len(times) > 1 else np.inf
     ax = axes(ax, (7.2, 2.0))
     for column, name, color in ((0, "y (down)", BLUE), (1, "x (right)", VERMILLION)):
         ax.plot(*trace_line(times, shifts[:, column], gap_s=gap), color=color, lw=0.7, alpha=0.85, label=name)

@@ -113,9 +113,7 @@ def _fill(
 
 
 def _draw_channel(ax: Axes, channel: Channel, start: float, stop: float) -> None:
-    first, end = (
-        int(np.clip(np.ceil(round((t - channel.start_s) * channel.rate_hz, 6)), 0, channel.n_samples)) for t in (start, stop)
-    )
+    first, end = np.clip(channel.first_sample_at(np.array([start, stop])), 0, channel.n_samples).tolist()
     if end <= first:
         ax.text(0.5, 0.5, "not recorded at this time", transform=ax.transAxes, ha="center", va="center", color=GREY)
         ax.set_yticks([])
