@@ -24,6 +24,7 @@ from packerlabimaging.segmentation.engine import Engine, EngineJob
 from packerlabimaging.segmentation.suite2p.artefacts import artefact_findings, recompute
 from packerlabimaging.segmentation.suite2p.log import LOG_FILE, TOTAL, logged
 from packerlabimaging.segmentation.suite2p.program import import_suite2p
+from packerlabimaging.segmentation.suite2p.registration import choose_frames, register
 from packerlabimaging.segmentation.suite2p.settings import engine_settings, suite2p_settings
 
 _BINARY_SHARE = 0.1
@@ -56,10 +57,13 @@ class Suite2pEngine(Engine):
         own = suite2p_settings(suite2p, settings, job)
         plane = folder / "suite2p" / "plane0"
         plane.mkdir(parents=True)
-        _write_inputs(suite2p, job, folder, own, settings["pixel_offset"], progress)
         mask = job.artefact_mask()
+        choose_frames(mask, 1)
+        _write_inputs(suite2p, job, folder, own, settings["pixel_offset"], progress)
         with logged(folder, progress):
-            suite2p.run_s2p(db=_database(suite2p, job, folder), settings=own)
+            if own["run"]["do_registration"]:
+                register(suite2p, plane, (job.n_frames, *_frame_shape(job)), mask, own)
+            suite2p.run_s2p(db=_database(suite2p, job, folder, own), settings=own)
             _check_outcome(plane, job, folder)
             if mask.any():
                 recompute(suite2p, plane, mask, own)
@@ -86,12 +90,13 @@ def _write_inputs(
     plane = folder / "suite2p" / "plane0"
     movie = concatenate_movies(list(job.movies.values()))
     _check_room(folder, movie.shape)
-    writer = BinaryWriter(plane / "data_raw.bin", offset=offset)
+    database = _database(suite2p, job, folder, settings)
+    writer = BinaryWriter(database.get("raw_file", database["reg_file"]), offset=offset)
     stream(movie, {"binary": writer}, progress=lambda done, total: progress(int(TOTAL * _BINARY_SHARE * done / total), TOTAL))
     mask = job.artefact_mask()
     if mask.any():
         np.save(folder / "bad_frames.npy", np.flatnonzero(mask))
-    np.save(plane / "db.npy", np.array(_database(suite2p, job, folder), dtype=object))
+    np.save(plane / "db.npy", np.array(database, dtype=object))
     np.save(plane / "settings.npy", np.array(dict(settings), dtype=object))
 
 
@@ -107,9 +112,17 @@ def _check_room(folder: Path, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _database(suite2p: ModuleType, job: EngineJob, folder: Path) -> dict[str, Any]:
-    """Return Suite2p's ``db``: one plane, one channel, one 'file' per trial with its frames."""
-    height, width = next(iter(job.movies.values())).frame_shape_px
+def _frame_shape(job: EngineJob) -> tuple[int, int]:
+    return next(iter(job.movies.values())).frame_shape_px
+
+
+def _database(suite2p: ModuleType, job: EngineJob, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return Suite2p's ``db``: one plane, one channel, one 'file' per trial with its frames.
+
+    There is a raw file beside the registered one only where there is registration; otherwise Suite2p would leave it unread.
+    """
+    registers = bool(settings["run"]["do_registration"])
+    height, width = _frame_shape(job)
     plane = folder / "suite2p" / "plane0"
     return {
         **suite2p.default_db(),
@@ -119,9 +132,9 @@ def _database(suite2p: ModuleType, job: EngineJob, folder: Path) -> dict[str, An
         "fast_disk": str(plane),
         "db_path": str(plane / "db.npy"),
         "settings_path": str(plane / "settings.npy"),
-        "raw_file": str(plane / "data_raw.bin"),
+        **({"raw_file": str(plane / "data_raw.bin")} if registers else {}),
         "reg_file": str(plane / "data.bin"),
-        "keep_movie_raw": True,
+        "keep_movie_raw": registers,
         "input_format": "binary",
         "iplane": 0,
         "nframes": job.n_frames,
