@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from lab_trials import RUNS, NumbersTrial, RememberingTrial
 
-from packerlabimaging.errors import StoreError
+from packerlabimaging.errors import ParameterError, StoreError
 from packerlabimaging.trials import Experiment
 from packerlabimaging.trials.store import Store
 
@@ -138,6 +138,23 @@ def test_an_output_of_another_experiment_is_refused(tmp_path, numbers):
     other.add(NumbersTrial("t-1", inputs={"numbers": numbers}))
     with pytest.raises(StoreError, match="holds the results of the experiment 'e'"):
         other.run()
+
+
+def test_a_damaged_description_is_written_anew(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    (tmp_path / "out" / "experiment.json").write_text('{"id": ')
+    with pytest.raises(StoreError, match="damaged"):
+        Experiment.load(tmp_path / "out")
+    experiment(tmp_path, numbers).run()
+    assert Experiment.load(tmp_path / "out")["t-1"].result("scaled").tolist() == [12.0]
+    assert RUNS == ["t-1.total", "t-1.scaled"]
+
+
+def test_engine_settings_do_not_fit_an_adopted_segmentation(tmp_path, numbers):
+    made = experiment(tmp_path, numbers)
+    made.run(segmentation=tmp_path)
+    with pytest.raises(ParameterError, match="adopts the segmentation"):
+        made.run(engine_settings={"min_score": 5.0})
 
 
 def test_damaged_receipts_are_named(tmp_path, numbers):

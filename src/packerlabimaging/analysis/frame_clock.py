@@ -175,7 +175,8 @@ def _choose(
             return joined
     if fitting:
         message = f"{len(fitting)} blocks of pulses fit the {n_ticks} frames: {_numbered(listing)}."
-        findings.append(Finding("ambiguous-pulse-blocks", message, "error", where, "Choose one by block=.", evidence))
+        advice = "Choose one by its number: [trial.sync] block = ..., or block=."
+        findings.append(Finding("ambiguous-pulse-blocks", message, "error", where, advice, evidence))
         return None
     message = f"No block of pulses fits the {n_ticks} frames: {_numbered(listing)}."
     advice = "Check that recording and movie belong together, and that all frames were copied."
@@ -246,7 +247,7 @@ def _ticks_of(
 def _without_stray(block: _Block, early: np.ndarray, n_ticks: int, where: str, findings: list[Finding]) -> np.ndarray | None:
     """Leave out a stray pulse at the very beginning; strays elsewhere can't be told from shifted frames."""
     places = np.round(block.times_s[early + 1], 4).tolist()
-    if early.tolist() == [0] and n_ticks < len(block.times_s):
+    if early.tolist() == [0]:
         rest = _Block(block.times_s[1:], block.period_s)
         message = f"The first pulse, at {block.times_s[0]:.4f} s, is less than a frame period before the next and is left out."
         findings.append(Finding("stray-first-pulse", message, "warning", where, evidence={"time_s": float(block.times_s[0])}))
@@ -329,6 +330,3 @@ def _rate_findings(
         advice = "Check that recording and movie belong together."
         findings.append(Finding("pulses-differ-from-program", message, "warning", where, advice))
     return findings
-
-
-__all__ = ["match_frame_clock"]

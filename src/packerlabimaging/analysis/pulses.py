@@ -339,6 +339,3 @@ def _count_findings(onsets: np.ndarray, channel: Channel) -> list[Finding]:
         message = f"Channel '{channel.name}' holds a single pulse: a start trigger, not a clock."
         return [Finding("single-pulse", message, "warning", channel.name)]
     return []
-
-
-__all__ = ["Levels", "Pulses", "detect_pulses", "estimate_levels"]

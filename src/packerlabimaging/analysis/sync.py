@@ -314,6 +314,3 @@ def _plain(column: pd.Series) -> list[Any]:
 
 def _light_array(name: str, values: list[float]) -> np.ndarray:
     return np.array(values, np.float64 if name.endswith("_s") else np.int64)
-
-
-__all__ = ["SyncAudit", "audit_sync", "detect_pulses", "match_frame_clock"]

@@ -48,8 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _message(error: Exception) -> str:
-    notes = getattr(error, "__notes__", [])
-    return "\n".join([str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error), *notes])
+    return "\n".join([str(error), *getattr(error, "__notes__", [])])
 
 
 def _version(shown: bool) -> None:
@@ -85,7 +84,7 @@ def _simulation_size(size: str) -> tuple[str, dict[str, Any]]:
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise ParameterError(f"--size {size} makes no sense. Give tiny, standard, or HEIGHTxWIDTHxFRAMES such as 128x128x3000.")
     height, width, n_frames = (int(part) for part in parts)
-    return "custom", {"frame_shape_px": (height, width), "n_frames": n_frames}
+    return "standard", {"frame_shape_px": (height, width), "n_frames": n_frames}
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -111,18 +111,12 @@ class Segmentation:
                 f"It holds: {', '.join(self.trial_frames) or 'no named trials'}."
             )
         part = slice(*self.trial_frames[trial])
-        return Segmentation(
-            rois=self.rois,
+        return replace(
+            self,
             F=self.F[:, part],
             Fneu=None if self.Fneu is None else self.Fneu[:, part],
             spks=None if self.spks is None else self.spks[:, part],
-            iscell=self.iscell,
-            obs=self.obs,
-            images=self.images,
             trial_frames={trial: (0, part.stop - part.start)},
-            engine=self.engine,
-            source=self.source,
-            findings=self.findings,
             extra={name: value[part] if name == "shifts_px" else value for name, value in self.extra.items()},
         )
 

@@ -183,4 +183,3 @@ def open_segmentation(path: str | Path, *, reader: str | None = None, **options:
 def inspect_path(path: str | Path) -> list[Inspection]:
     """Describe a file or folder with every reader that recognises it; see the errors of :func:`find_readers`."""
     return [reader.inspect(Path(path)) for reader in find_readers(path)]
-

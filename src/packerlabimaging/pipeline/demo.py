@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging import plotting as pl
+from packerlabimaging._files import write_json
 from packerlabimaging.core.schema import rois_of
 from packerlabimaging.errors import StoreError
 from packerlabimaging.report import report
 from packerlabimaging.simulate import Truth, compare_with_truth, load_truth, simulate_experiment
 from packerlabimaging.simulate.scoring import find_overlap
 from packerlabimaging.trials import Experiment
-from packerlabimaging.trials.store import write_json
 
 COMPARISON_FILE = "comparison.json"
 PICTURE_FILE = "comparison.png"

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.errors import UnknownFormatError
+from packerlabimaging.errors import PackerLabImagingError, StoreError, UnknownFormatError
 from packerlabimaging.io.readers import Inspection, inspect_path, readers
-from packerlabimaging.pipeline.discovery import find_recordings
+from packerlabimaging.pipeline.discovery import Recording, find_recordings
 from packerlabimaging.trials.experiment import EXPERIMENT_FILE
 
 
@@ -27,7 +27,7 @@ def inspect_all(path: str | Path) -> list[Inspection]:
     if path.is_dir() and (path / EXPERIMENT_FILE).is_file():
         return [_inspect_results(path), *found]
     if not found and path.is_dir():
-        found = [recording.reader.inspect(recording.path) for recording in find_recordings(path)]
+        found = [_inspect(recording) for recording in find_recordings(path)]
     if not found:
         known = "; ".join(f"{cls.name} ({cls.description})" for cls in readers.all().values())
         what = "What lies in the folder" if path.is_dir() else "The file"
@@ -35,10 +35,23 @@ def inspect_all(path: str | Path) -> list[Inspection]:
     return found
 
 
+def _inspect(recording: Recording) -> Inspection:
+    """Describe one of several recordings; a damaged one must not hide the others."""
+    try:
+        return recording.reader.inspect(recording.path)
+    except PackerLabImagingError as error:
+        finding = Finding("unreadable", str(error), severity="error", where=str(recording.path))
+        return Inspection(str(recording.path), recording.reader.name, recording.kind, findings=(finding,))
+
+
 def _inspect_results(path: Path) -> Inspection:
-    values = json.loads((path / EXPERIMENT_FILE).read_text(encoding="utf-8"))
-    trials = [trial.get("id") for trial in values.get("trial", [])]
-    receipts = sorted(file.stem for file in (path / "receipts").glob("*.json"))
+    """Describe a results folder, also one of trial types that are not known here."""
+    file = path / EXPERIMENT_FILE
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        facts = {"experiment": values["id"], "trials": [trial["id"] for trial in values["trial"]]}
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"'{file}' is damaged ({error!r}). Run the experiment again to write it anew.") from error
+    receipts = sorted(receipt.stem for receipt in (path / "receipts").glob("*.json"))
     findings = () if receipts else (Finding("no-results", "No step has finished.", severity="info", advice="Run: pli run"),)
-    facts = {"experiment": values.get("id"), "trials": trials, "finished_steps": receipts}
-    return Inspection(str(path), "packerlabimaging results", "results", facts, findings)
+    return Inspection(str(path), "packerlabimaging results", "results", {**facts, "finished_steps": receipts}, findings)

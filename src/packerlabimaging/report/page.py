@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packerlabimaging._files import replacing
 from packerlabimaging._progress import ProgressOption, progress_bar
 from packerlabimaging._provenance import now, versions
 from packerlabimaging.core.findings import Finding, worst_severity
@@ -152,13 +150,9 @@ def _grouped(tables: Iterable[ReportTable], folded: bool) -> list[ReportTable]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write under a temporary name, then move into place: a reader never sees half a page."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    """Write the page, complete or not at all."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise StoreError(f"The report '{path}' can't be written: {error}. Choose another place with path=.") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from packerlabimaging._provenance import UNS_KEY
 from packerlabimaging.core.clock import FrameClock
-from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import MissingFileError, MissingInputError, NotComputedError, SyncError
 
 
@@ -43,11 +41,6 @@ def pixel_size(trial: Any) -> tuple[float, float] | None:
     if size is None:
         size = getattr(optional(trial, "metadata"), "pixel_size_um", None)
     return None if size is None else (float(size[0]), float(size[1]))
-
-
-def findings_of(table: Any) -> list[Finding]:
-    """Return the findings that a table carries."""
-    return [Finding.from_dict(json.loads(str(text))) for text in own(table).get("findings", ())]
 
 
 def counts(values: Any) -> str:

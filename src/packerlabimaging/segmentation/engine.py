@@ -9,7 +9,6 @@ nothing falls back to another one.
 from __future__ import annotations
 
 import json
-import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from packerlabimaging._check import check_length, check_positive, did_you_mean
+from packerlabimaging._files import write_json
 from packerlabimaging._progress import Progress, ProgressOption, progress_bar
 from packerlabimaging._provenance import now, to_plain, versions
 from packerlabimaging._registry import Registry
@@ -228,7 +228,7 @@ def run_engine(
         "started": now(),
         "finished": None,
     }
-    _write_json(folder / RUN_FILE, description)
+    write_json(folder / RUN_FILE, description)
     try:
         with progress_bar(progress, f"Segmentation ({name})") as report:
             engine.run(job, folder, complete, report)
@@ -241,7 +241,7 @@ def run_engine(
             f"The engine '{name}' failed: {type(error).__name__}: {error}. "
             f"Its files and the traceback (error.txt) are in '{folder}'."
         ) from error
-    _write_json(folder / RUN_FILE, {**description, "finished": now()})
+    write_json(folder / RUN_FILE, {**description, "finished": now()})
     return load_run(folder)
 
 
@@ -265,9 +265,3 @@ def load_run(folder: str | Path) -> Segmentation:
     loaded = get_engine(description["engine"]).load(folder)
     made_by = loaded.engine or f"{description['engine']} {description['engine_version']}"
     return replace(loaded, trial_frames=trial_frames, source=str(folder), engine=made_by)
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    fresh = path.with_suffix(".tmp")
-    fresh.write_text(json.dumps(values, indent=2), encoding="utf-8")
-    os.replace(fresh, path)  # a run that is killed here leaves the old file whole

@@ -146,7 +146,10 @@ class _Reader:
         self.base = base
         self.faults: list[str] = []
 
-    def experiment(self, values: Mapping[str, Any]) -> ExperimentConfig | None:
+    def experiment(self, values: Any) -> ExperimentConfig | None:
+        if not isinstance(values, Mapping):
+            self.faults.append("it must be a table of keys and values.")
+            return None
         self._check_keys(values, ("schema", "id", "output", "comment", "segmentation", "trial"), "the file")
         if values.get("schema") != SCHEMA:
             self.faults.append(f"schema = {values.get('schema')!r}: this version reads schema = {SCHEMA}.")

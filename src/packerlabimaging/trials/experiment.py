@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from packerlabimaging._check import did_you_mean
+from packerlabimaging._files import write_json
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError, StoreError
 from packerlabimaging.io.readers import open_segmentation
@@ -16,7 +17,7 @@ from packerlabimaging.segmentation.engine import EngineJob, engines, load_run
 from packerlabimaging.trials.config import ExperimentConfig, SegmentationConfig
 from packerlabimaging.trials.results import codec_named
 from packerlabimaging.trials.steps import SEGMENTATION, StepRunner, StepStatus
-from packerlabimaging.trials.store import Receipt, Store, write_json
+from packerlabimaging.trials.store import Receipt, Store
 from packerlabimaging.trials.trial import Trial, check_id
 
 EXPERIMENT_FILE = "experiment.json"
@@ -257,6 +258,11 @@ class Experiment:
             )
         elif engine_settings is not None:
             chosen = self.require_segmentation()
+            if chosen.engine is None:
+                raise ParameterError(
+                    f"engine_settings= was given, but the experiment '{self.id}' adopts the segmentation '{chosen.path}'. "
+                    "Leave the settings out, or name the engine that they are for: run(engine=..., engine_settings=...)."
+                )
             self.segmentation_config = SegmentationConfig(engine=chosen.engine, settings=dict(engine_settings))
 
     def _runner(self, *, progress: bool = False) -> StepRunner:
@@ -267,7 +273,10 @@ class Experiment:
     def _write_description(self) -> None:
         path = self.output / EXPERIMENT_FILE
         if path.exists():
-            known = json.loads(path.read_text(encoding="utf-8")).get("id")
+            try:
+                known = json.loads(path.read_text(encoding="utf-8"))["id"]
+            except (ValueError, TypeError, KeyError):
+                known = self.id  # damaged: written anew
             if known != self.id:
                 raise StoreError(
                     f"'{self.output}' holds the results of the experiment '{known}', not of '{self.id}'. Choose another output."

@@ -7,6 +7,7 @@ when the trial is made, written to ``experiment.json`` and settable in the exper
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -63,7 +64,7 @@ def collect_fields(cls: type, *, taken: set[str], known: Mapping[str, Field]) ->
         for name, field in known.items()
         if name in vars(cls) and not isinstance(vars(cls)[name], Field)
     }
-    for name, annotation in _own_annotations(cls).items():
+    for name, annotation in inspect.get_annotations(cls).items():
         text = annotation if isinstance(annotation, str) else ""
         if name.startswith("_") or get_origin(annotation) is ClassVar or "ClassVar" in text:
             continue
@@ -80,11 +81,6 @@ def collect_fields(cls: type, *, taken: set[str], known: Mapping[str, Field]) ->
     return found
 
 
-def _own_annotations(cls: type) -> Mapping[str, Any]:
-    annotations: Mapping[str, Any] = vars(cls).get("__annotations__", {})
-    return annotations
-
-
 def check_type(value: Any, expected: Any) -> Any:
     """Return ``value`` if it is of the type ``expected``; a list is taken where a tuple is expected.
 
@@ -97,17 +93,14 @@ def check_type(value: Any, expected: Any) -> Any:
 
     if expected is Any:
         return value
-    adapter = TypeAdapter(expected, config=None if _configured(expected) else ConfigDict(arbitrary_types_allowed=True))
+    config = None if dataclasses.is_dataclass(expected) else ConfigDict(arbitrary_types_allowed=True)
+    adapter = TypeAdapter(expected, config=config)
     for candidate in [value, _as_tuple(value)] if isinstance(value, list) else [value]:
         try:
             return adapter.validate_python(candidate, strict=True)
         except ValidationError as error:
             reason = "; ".join(item["msg"] for item in error.errors())
     raise ValueError(f"{value!r} is not of the type {_words(expected)} ({reason})")
-
-
-def _configured(expected: Any) -> bool:
-    return dataclasses.is_dataclass(expected)
 
 
 def _as_tuple(value: Any) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from packerlabimaging._files import write_json
+from packerlabimaging._provenance import UNS_KEY
 from packerlabimaging.analysis.sync import SyncAudit
 from packerlabimaging.errors import StoreError
 from packerlabimaging.io.tables import open_table, read_table, write_table
-from packerlabimaging.trials.store import write_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def _read_json(path: Path) -> Any:
 
 CODECS = (
     # cells are large and stay on disk; responses and targets are small and are read whole
-    Codec("cells", ".zarr", lambda v: _is_table(v) and v.uns["packerlabimaging"]["kind"] == "cells", write_table, open_table),
+    Codec("cells", ".zarr", lambda v: _is_table(v) and v.uns.get(UNS_KEY, {}).get("kind") == "cells", write_table, open_table),
     Codec("table", ".zarr", _is_table, write_table, read_table),
     Codec(
         "sync",

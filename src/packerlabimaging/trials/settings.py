@@ -18,8 +18,8 @@ class MetadataSettings:
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres.
     dark_level
-        Value of a pixel that no light reaches, e.g. the mean of a few frames with the shutter closed. Where it is not given, 0 is assumed
-        and a finding says so.
+        Value of a pixel that no light reaches, e.g. the mean of a few frames with the shutter closed. Where it is not given,
+        0 is assumed and a finding says so.
     """
 
     frame_rate_hz: float | None = None
@@ -41,9 +41,16 @@ class SyncSettings:
     ----------
     accept
         Codes of findings of severity "error" that the user has looked at and accepts; any other one stops the trial.
+    block
+        Block of frame pulses that is the movie's (zero-based, as numbered in the findings), where several fit.
     """
 
     accept: tuple[str, ...] = ()
+    block: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.block is not None:
+            check_positive("block", self.block, zero=True)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packerlabimaging._files import write_json
 from packerlabimaging.errors import StoreError
 
 _TOKEN = re.compile(r"-[0-9a-f]{12}(\.[a-z]+)?$")
@@ -177,7 +178,7 @@ class Store:
             if _TOKEN.search(path.name) and path not in named:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
                 swept.append(path)
-        for path in [*self._receipts.glob("*.tmp"), *self.folder.glob("*.tmp")]:
+        for path in [found for folder in ("", "receipts/", "trials/*/") for found in self.folder.glob(f"{folder}.*.tmp")]:
             path.unlink()
         return swept
 
@@ -187,14 +188,3 @@ class Store:
 
     def _receipt_path(self, owner: str, step: str) -> Path:
         return self._receipts / f"{owner}.{step}.json"
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON under a temporary name, then move it into place in one atomic step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

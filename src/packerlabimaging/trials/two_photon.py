@@ -132,7 +132,10 @@ class TwoPhotonImagingTrial(Trial):
             self.signals if self.has_input("sync") else None,
             frame_clock=self.role("sync", "frame_clock"),
             n_frames=metadata.n_frames,
+            n_planes=metadata.n_planes,
+            plane=self.inputs["movie"].options.get("plane") or 0 if "movie" in self.inputs else 0,
             metadata=metadata,
+            block=self.settings["sync"].block,
             **stimulation,
         )
 

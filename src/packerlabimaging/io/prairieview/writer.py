@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from packerlabimaging._check import check_length
+from packerlabimaging._files import replacing
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import ParameterError
 from packerlabimaging.io.tiff.files import byte_view
@@ -199,10 +200,8 @@ class PrairieViewWriter:
         texts = {DESCRIPTION: "".join(self._ome_parts()), SOFTWARE: f"Prairie View {self._version}"}
         n_bytes = len(self._ifds.build(8, 0, last=True, texts=texts))
         block = self._ifds.build(8, 8 + n_bytes, last=True, texts=texts)
-        path = self.folder / self._file_name(0)
-        temporary = path.with_name(f".{path.name}.part")
-        temporary.write_bytes(header_bytes(8, big=False) + block + self._first_frame.tobytes())
-        temporary.replace(path)
+        with replacing(self.folder / self._file_name(0)) as temporary:
+            temporary.write_bytes(header_bytes(8, big=False) + block + self._first_frame.tobytes())
 
     def _ome_parts(self) -> Iterator[str]:
         height, width = self._metadata.frame_shape_px
@@ -300,7 +299,5 @@ def _environment_lines(metadata: ImagingMetadata, version: str) -> Iterator[str]
 
 def _write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a file with a byte order mark, as PrairieView does, complete or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("w", encoding="utf-8-sig", newline="\n") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="\n") as file:
         file.writelines(f"{line}\n" for line in lines)
-    temporary.replace(path)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from packerlabimaging._provenance import versions
-from packerlabimaging.core.findings import Finding
 from packerlabimaging.report.contract import ReportSection, ReportTable, SectionContent
 from packerlabimaging.report.stored import clock_of_audit, counts, optional
 
@@ -29,10 +29,10 @@ class Overview(ReportSection):
         """List the trials with their verdicts; findings of severity error are repeated here."""
         trials = list(trial)
         grave = [
-            Finding(f.code, f"{each.id}: {f.message}", f.severity, f.where, f.advice)
+            replace(finding, message=f"{each.id}: {finding.message}")
             for each in trials
-            for f in each.findings
-            if f.severity == "error"
+            for finding in each.findings
+            if finding.severity == "error"
         ]
         facts = {"trials": len(trials), **{f"{name} version": version for name, version in versions("anndata").items()}}
         rows = [_row(each) for each in trials]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging import plotting as pl
+from packerlabimaging.core.schema import findings_of
 from packerlabimaging.report.contract import ReportFigure, ReportSection, ReportTable, SectionContent
-from packerlabimaging.report.stored import counts, findings_of, own
+from packerlabimaging.report.stored import counts, own
 
 TARGET_COLUMNS = ("y_px", "x_px", "groups", "group", "status", "roi", "distance_um", "response_mean", "pvalue_adjusted")
 ROI_COLUMNS = ("population", "response_mean", "ci_low", "ci_high", "n_valid", "pvalue_adjusted", "response_probability")
