@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from packerlabimaging.core import ArrayMovie, RoiSet
 from packerlabimaging.errors import ParameterError
 from packerlabimaging.segmentation.binning import MAX_BINNED_BYTES, bin_movie, choose_frames_per_bin
-from packerlabimaging.segmentation.detection import Detection, find_rois
+from packerlabimaging.segmentation.detection import Detection, active_sd, find_rois
 from packerlabimaging.segmentation.evidence import measure_compactness, measure_halo
 from packerlabimaging.segmentation.flattening import correlation_image, flatten
 
@@ -207,3 +209,15 @@ def test_binned_movie_is_bounded_whatever_the_length(n_frames: int) -> None:
     per_bin = choose_frames_per_bin(n_frames, (512, 512), 10)
     assert per_bin >= 10
     assert 2 * 512 * 512 * (n_frames / per_bin) <= MAX_BINNED_BYTES
+
+
+@pytest.mark.parametrize("n_bins", [20, 300, 2000])
+def test_noise_passes_for_active_as_often_in_long_as_in_short_recordings(n_bins: int) -> None:
+    sd = float(active_sd(n_bins))
+    expected = n_bins * 0.5 * math.erfc(sd / math.sqrt(2))
+    assert expected <= 0.5
+    assert sd == pytest.approx(3.0, abs=0.01) if n_bins == 300 else sd >= 2
+
+
+def test_noise_of_a_long_recording_holds_no_cells() -> None:
+    assert len(search(recording([np.zeros(SHAPE)], n_bins=1500)).rois) == 0

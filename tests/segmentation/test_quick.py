@@ -41,7 +41,7 @@ def test_files_hold_no_pickles_and_traces_are_maps(finished: Any) -> None:
 def test_evidence_stands_in_the_table(finished: Any) -> None:
     _, outcome = finished
     assert outcome.obs is not None
-    assert {"score", "snr", "reliability", "peak_correlation", "compactness", "halo"} <= set(outcome.obs.columns)
+    assert {"score", "snr", "reliability", "peak_correlation", "area", "compactness", "halo"} <= set(outcome.obs.columns)
     assert (outcome.obs["score"] >= 9).all()
     assert outcome.iscell.sum() == 4
 

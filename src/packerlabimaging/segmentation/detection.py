@@ -17,8 +17,9 @@ from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.segmentation.evidence import Evidence, weigh_evidence
 from packerlabimaging.segmentation.flattening import MEAN_DIFFERENCE_TO_SD, correlation_image, noise_sd, sum_over_bins
 
-ACTIVE_SD = 3.0
-"""A bin counts as active where the smoothed trace exceeds its noise this many times: 1 in 740 bins of Gaussian noise."""
+NOISE_BINS = 0.4
+"""Bins of a recording that noise alone is let pass for active at any place: as many in a long one as in a short one, so that
+the score of noise does not depend on the length. It sets how many sd a bin must rise: 3 for 300 bins, 3.5 for 2,000."""
 
 SMOOTHING_DIAMETERS = 0.2
 """Sd of the Gaussian that seeds are looked for with, in cell diameters; 0.2 to 0.3 match a disc about equally well."""
@@ -88,6 +89,7 @@ class CellFinder:
 
     def __init__(self, bins: np.ndarray, diameter_px: tuple[float, float], valid: np.ndarray, *, workers: int = 1) -> None:
         self._bins, self._valid = bins, valid.copy()
+        self._active_sd = active_sd(len(bins))
         self._diameter_px = np.asarray(diameter_px, np.float64)
         self._sigma = np.maximum(SMOOTHING_DIAMETERS * self._diameter_px, 0.5)
         self._margin = np.ceil(3 * self._sigma).astype(int)
@@ -109,7 +111,11 @@ class CellFinder:
         return np.abs(np.diff(self._smooth(first, end + 1), axis=0)).sum(axis=0)
 
     def _energies(self, first: int, end: int) -> np.ndarray:
-        return _excess(self._smooth(first, end) / self._noise)
+        return self._excess(self._smooth(first, end) / self._noise)
+
+    def _excess(self, values: np.ndarray) -> np.ndarray:
+        """Sum over bins of the squares of the values of active bins."""
+        return np.where(values > self._active_sd, values * values, np.float32(0)).sum(axis=0)
 
     @property
     def score(self) -> np.ndarray:
@@ -162,7 +168,7 @@ class CellFinder:
 
         nothing = np.zeros(distance.shape, np.float32), np.zeros(distance.shape, bool)
         trace = np.tensordot(movie, weights, 2)
-        active = trace > ACTIVE_SD * max(float(noise_sd(trace)), 1e-6)
+        active = trace > self._active_sd * max(float(noise_sd(trace)), 1e-6)
         if active.sum() < 2:
             return nothing
         strength = trace[active] / trace[active].max()
@@ -196,12 +202,14 @@ class CellFinder:
         )
         inner = tuple(slice(part.start - out.start, part.stop - out.start) for part, out in zip(block, wide, strict=True))
         smooth = self._smooth(0, len(self._bins), (wide[0], wide[1]))[:, inner[0], inner[1]]
-        self._energy[block] = _excess(smooth / self._noise[block]) * self._valid[block]
+        self._energy[block] = self._excess(smooth / self._noise[block]) * self._valid[block]
 
 
-def _excess(values: np.ndarray) -> np.ndarray:
-    """Sum over bins of the squares of the values above :data:`ACTIVE_SD`."""
-    return np.where(values > ACTIVE_SD, values * values, np.float32(0)).sum(axis=0)
+def active_sd(n_bins: int) -> np.float32:
+    """Return how many sd of Gaussian noise only :data:`NOISE_BINS` of ``n_bins`` exceed; at least 2."""
+    from scipy.special import ndtri
+
+    return np.float32(max(2.0, -ndtri(min(0.5, NOISE_BINS / n_bins))))
 
 
 def find_rois(

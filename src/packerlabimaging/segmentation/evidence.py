@@ -26,6 +26,8 @@ class Evidence:
         Correlation over time between the traces of every other pixel and of the rest: near 0 for noise.
     peak_correlation
         Highest value of the correlation image within the mask.
+    area
+        Area of the mask, in areas of a disc of the expected diameter.
     compactness
         Mean distance of the pixels from their centre over that of a disc of the same area: 1 for a disc, more for others.
     halo
@@ -37,6 +39,7 @@ class Evidence:
     snr: float
     reliability: float
     peak_correlation: float
+    area: float
     compactness: float
     halo: float
 
@@ -72,6 +75,7 @@ def weigh_evidence(
         snr=float(np.percentile(trace, 99)) / noise if noise > 0 else 0.0,
         reliability=float(np.corrcoef(halves)[0, 1]) if all(np.ptp(half) > 0 for half in halves) else 0.0,
         peak_correlation=peak_correlation,
+        area=float(mask.sum() / (np.pi / 4 * diameter_px[0] * diameter_px[1])),
         compactness=measure_compactness(mask, diameter_px),
         halo=measure_halo(weights, mask, diameter_px),
     )

@@ -50,6 +50,8 @@ class QuickEngine(EmbeddedEngine):
             "highpass_s": Setting(30.0, "Changes slower than this are taken away before detection."),
             "min_score": Setting(9.0, "How far the root summed square of a cell's active bins must rise above noise, in sd."),
             "max_rois": Setting(2000, "Number of ROIs at which the search ends."),
+            "min_area": Setting(0.5, "A smaller ROI is kept, but not as a cell; in areas of a disc of the cell diameter."),
+            "max_area": Setting(2.0, "A larger ROI is kept, but not as a cell; the same unit."),
             "max_compactness": Setting(1.1, "An ROI that is less compact (1 = disc) is kept, but not as a cell."),
             "max_halo": Setting(0.15, "An ROI with a brighter surround, as a fraction of itself, is kept, but not as a cell."),
             **EXTRACTION_SETTINGS,
@@ -143,8 +145,9 @@ def _detect(
 
 
 def _is_cell(evidence: Evidence, settings: Mapping[str, Any]) -> bool:
-    """Say whether an ROI is taken for a cell: compact, and in focus."""
-    return evidence.compactness <= settings["max_compactness"] and evidence.halo <= settings["max_halo"]
+    """Say whether an ROI is taken for a cell: of the size of one, compact, and in focus."""
+    fits = settings["min_area"] <= evidence.area <= settings["max_area"]
+    return fits and evidence.compactness <= settings["max_compactness"] and evidence.halo <= settings["max_halo"]
 
 
 def _columns(found: Detection) -> dict[str, np.ndarray]:

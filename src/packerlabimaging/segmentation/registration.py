@@ -15,7 +15,10 @@ from packerlabimaging.core.streaming import Reducer, stream
 from packerlabimaging.errors import ParameterError
 
 WORKING_SIDE_PX = 256
-"""Frames are binned by the largest whole factor that leaves their shorter side at least this long."""
+"""Frames are binned by the smallest whole factor that makes their shorter side at most this long."""
+
+BATCH_FRAMES = 8
+"""Frames that are transformed at a time, to bound memory."""
 
 LOW_PASS_PX = 1.2
 """Sd of the Gaussian that smooths the correlation surface, in binned pixels; close to Suite2p's ``smooth_sigma`` of 1.15."""
@@ -131,6 +134,10 @@ class PhaseCorrelator:
 
     def __call__(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return displacements ``(n, 2)`` in binned pixels, and the height of each peak in sd of its surface, ``(n,)``."""
+        batches = [self._find(frames[start : start + BATCH_FRAMES]) for start in range(0, len(frames), BATCH_FRAMES)]
+        return np.concatenate([shifts for shifts, _ in batches]), np.concatenate([peaks for _, peaks in batches])
+
+    def _find(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         from scipy import fft
 
         surface = fft.irfft2(self._whitened(frames) * self._template, s=frames.shape[1:])
@@ -183,8 +190,9 @@ class _ShiftEstimates(Reducer):
         return _ShiftEstimates(self._correlator, self._factor)
 
     def update(self, chunk: np.ndarray, start: int) -> None:
-        shifts, peaks = self._correlator(bin_frames(chunk, self._factor))
-        self._pieces[start] = np.column_stack([shifts * self._factor, peaks])
+        for first in range(0, len(chunk), BATCH_FRAMES):
+            shifts, peaks = self._correlator(bin_frames(chunk[first : first + BATCH_FRAMES], self._factor))
+            self._pieces[start + first] = np.column_stack([shifts * self._factor, peaks])
 
     def merge(self, other: _ShiftEstimates) -> None:
         self._pieces.update(other._pieces)
@@ -221,13 +229,10 @@ def make_reference(frames: np.ndarray, max_shift_px: tuple[int, int]) -> np.ndar
     max_shift_px
         Largest displacement looked for, in the same pixels.
     """
-    flat = frames.reshape(len(frames), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    likeness = np.sort(flat @ flat.T, axis=1)
+    likeness = _correlations(frames.reshape(len(frames), -1))
     n_near = min(20, len(frames))
-    best = int(likeness[:, -n_near:].mean(axis=1).argmax())
-    nearest = np.argsort(flat @ flat[best])[-n_near:]
+    best = int(np.sort(likeness, axis=1)[:, -n_near:].mean(axis=1).argmax())
+    nearest = np.argsort(likeness[best])[-n_near:]
     reference = frames[nearest].mean(axis=0)
     for _ in range(2):
         shifts, peaks = PhaseCorrelator(reference, max_shift_px)(frames)
@@ -240,6 +245,17 @@ def make_reference(frames: np.ndarray, max_shift_px: tuple[int, int]) -> np.ndar
             total += moved
         reference = (total / good.sum()).astype(np.float32)
     return reference
+
+
+def _correlations(rows: np.ndarray) -> np.ndarray:
+    """Correlation of every row with every other, ``(n, n)``; 0 with constant ones. Needs no second copy of the rows."""
+    offset = rows.mean(dtype=np.float64).astype(np.float32)
+    rows -= offset  # in place, so that the products keep their precision; undone below
+    means = rows.mean(axis=1, dtype=np.float64)
+    covariance = (rows @ rows.T).astype(np.float64) / rows.shape[1] - np.outer(means, means)
+    rows += offset
+    spread = np.sqrt(np.maximum(np.diag(covariance), np.finfo(np.float32).tiny))
+    return covariance / np.outer(spread, spread)
 
 
 def estimate_shifts(
@@ -276,13 +292,15 @@ def estimate_shifts(
     check_positive("max_shift_fraction", max_shift_fraction)
     if max_shift_fraction >= 0.5:
         raise ParameterError(f"max_shift_fraction = {max_shift_fraction} is too large. Give a fraction below 0.5; 0.1 is usual.")
-    factor = max(1, min(movie.frame_shape_px) // WORKING_SIDE_PX)
-    samples = [bin_frames(movie.read(index, index + 1), factor) for index in sample_frames(exclude, reference_frames).tolist()]
+    factor = -(-min(movie.frame_shape_px) // WORKING_SIDE_PX)
+    chosen = sample_frames(exclude, reference_frames).tolist()
+    samples = np.concatenate([bin_frames(movie.read(index, index + 1), factor) for index in chosen])
     if not np.all(np.isfinite(samples)):
         raise ParameterError(f"The movie {movie.source} holds NaN or infinite pixels. Replace them before segmentation.")
-    height, width = samples[0].shape[1:]
+    height, width = samples.shape[1:]
     limit = max(1, int(height * max_shift_fraction)), max(1, int(width * max_shift_fraction))
-    correlator = PhaseCorrelator(make_reference(np.concatenate(samples), limit), limit)
+    correlator = PhaseCorrelator(make_reference(samples, limit), limit)
+    del samples
     found = stream(movie, {"shifts": _ShiftEstimates(correlator, factor)}, workers=workers, progress=progress)["shifts"]
     return _fill_unmeasured(found[:, :2], found[:, 2] >= MIN_PEAK_SD, exclude, trial_frames)
 
