@@ -55,6 +55,11 @@ def test_a_missing_input_says_what_to_pass():
         _ = AllOpticalTrial("t").photostim
 
 
+def test_targets_cannot_be_scored_without_their_pixels():
+    with pytest.raises(MissingInputError, match="was not given its input 'movie'"):
+        AllOpticalTrial("t", inputs={"photostim": "nowhere/"}).make_targets()
+
+
 def test_results_without_an_experiment_say_how_to_get_them():
     with pytest.raises(NotComputedError, match="belongs to no experiment"):
         _ = TwoPhotonImagingTrial("t").cells

@@ -85,6 +85,8 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
 
     def make_targets(self) -> AnnData:
         """Match targets to ROIs, and score the response of each target's own disc of the raw movie."""
+        if not self.has_input("movie"):
+            raise self.declared_inputs["movie"].missing(self)  # an adopted segmentation has no pixels of the targets
         responses = self.settings["responses"]
         return tl.compute_target_responses(
             self.traces["targets"] - np.float32(self.metadata.dark_level or 0.0),
