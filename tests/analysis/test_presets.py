@@ -37,5 +37,9 @@ def test_tells_faults():
         ResponseSettings(overrides={"alpha": 2.0})
     with pytest.raises(ParameterError, match="lengthen pre_s"):
         get_preset("packerlab", pre_window_s=2.0)
+    with pytest.raises(ParameterError, match="alpha = 'x' is not a number"):
+        get_preset("packerlab", alpha="x")
+    with pytest.raises(ParameterError, match="subtract_neuropil = 'no' is not possible"):
+        get_preset("packerlab", subtract_neuropil="no")
     with pytest.raises(ParameterError, match="not a parameter of response presets"):
         get_preset("packerlab", source="me")

@@ -101,3 +101,9 @@ def test_the_clock_does_not_follow_changes_of_the_array_it_was_made_from():
     assert clock.starts_s[0] == 0.0
     with pytest.raises(ValueError, match="read-only"):
         clock.starts_s[0] = 3
+
+
+def test_more_guard_frames_than_any_recording_has_mark_the_rest():
+    clock = FrameClock(np.arange(10) / 10, "hardware")
+    marked = clock.overlapping(np.array([0.42]), np.array([0.44]), guard_frames=1 << 63)
+    assert marked.tolist() == [False] * 4 + [True] * 6

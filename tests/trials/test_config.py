@@ -6,7 +6,7 @@ import pytest
 from lab_trials import NumbersTrial, RememberingTrial
 
 from packerlabimaging.errors import ConfigError, MissingFileError, StoreError
-from packerlabimaging.trials import Experiment, ExperimentConfig
+from packerlabimaging.trials import Experiment, ExperimentConfig, TwoPhotonImagingTrial
 
 FILE = """
 schema = 1
@@ -91,11 +91,26 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path):
         ('schema = 1\nid = "e"\noutput = "o"\ntrial = 3', "double brackets"),
         ('schema = 1\nid = "e"\noutput = "o"\n[segmentation]\nengine = "a"\npath = "b"', "not both"),
         ('schema = 1\nid = "e"\noutput = "o"\n[[trial]]\ntype = "NumbersTrial"', "number 1: 'id' is missing"),
+        ('schema = 1\nid = "e"\noutput = "o\\u0000"', "'output' is missing or not text"),
+        ('schema = 1\nid = "e"\noutput = "o"\n[segmentation]\npath = "b"\nreader = 4', "reader = 4 must be the name"),
+        (FILE.replace("b.numbers", "b\\u0000"), "input 'extra': .* can't be a path"),
+        (FILE.replace('reader = "numbers"', "reader = 3"), "input 'extra': reader = 3 must be the name"),
+        ("x = " + "[" * 3000 + "]" * 3000, "not valid TOML"),
     ],
 )
 def test_faulty_files(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         Experiment.from_toml(write(tmp_path, text))
+
+
+def test_the_channel_of_a_role_must_be_a_name():
+    with pytest.raises(ConfigError, match="input 'sync': stim = 3 must be the name of a channel"):
+        TwoPhotonImagingTrial("t", inputs={"sync": {"path": "a.paq", "options": {"stim": 3}}})
+
+
+def test_a_folder_is_not_an_experiment_file(tmp_path):
+    with pytest.raises(ConfigError, match="is a folder. Give the experiment file"):
+        Experiment.from_toml(tmp_path)
 
 
 def test_missing_files_say_what_to_do(tmp_path):
@@ -106,8 +121,6 @@ def test_missing_files_say_what_to_do(tmp_path):
 
 
 def test_without_an_engine_nothing_runs_and_the_choices_are_listed(tmp_path):
-    from packerlabimaging.trials import TwoPhotonImagingTrial
-
     experiment = Experiment("e", output=tmp_path / "out").add(TwoPhotonImagingTrial("t"))
     with pytest.raises(ConfigError, match='Choose an engine .*"quick"'):
         experiment.run()

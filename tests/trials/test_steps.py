@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from lab_trials import RUNS, NumbersTrial, RememberingTrial
 
-from packerlabimaging.errors import ParameterError, StoreError
-from packerlabimaging.trials import Experiment
+from packerlabimaging.errors import PackerLabImagingError, ParameterError, StoreError
+from packerlabimaging.trials import Experiment, TwoPhotonImagingTrial
 from packerlabimaging.trials.store import Store
 
 
@@ -163,9 +164,49 @@ def test_damaged_receipts_are_named(tmp_path, numbers):
     path.write_text("{")
     with pytest.raises(StoreError, match="is damaged"):
         made.status()
-    path.write_text(json.dumps({"a": 1}))
-    with pytest.raises(StoreError, match="not one of ours"):
-        made.status()
+    whole = asdict(made.store.receipt("t-1", "scaled"))
+    for fault, reason in [
+        ({"result": 3}, "result Input should be a valid string"),
+        ({"inputs": [1]}, "inputs Input should be an object"),
+        ({"parameters": {"a:b": 1}}, "'a:b' names nothing"),
+        ({"owner": None}, "owner Input should be"),
+    ]:
+        path.write_text(json.dumps(whole | fault))
+        with pytest.raises(StoreError, match=reason):
+            made.status()
+    path.write_bytes(b"\xff\xfe garbage")
+    with pytest.raises(StoreError, match="is damaged"):
+        made.run()
+
+
+@pytest.mark.parametrize("place", ["a-file", "x" * 300])
+def test_an_output_that_cannot_be_a_folder_is_told(tmp_path, numbers, place):
+    (tmp_path / "a-file").write_text("")
+    made = Experiment("e", output=tmp_path / place).add(NumbersTrial("t-1", inputs={"numbers": numbers}))
+    with pytest.raises(StoreError, match="can't be written to.*Choose another output"):
+        made.run()
+
+
+def test_an_error_names_its_step_and_trial(tmp_path, numbers):
+    numbers.write_text("three")
+    with pytest.raises(ValueError, match="three") as caught:
+        experiment(tmp_path, numbers).run()
+    assert caught.value.__notes__ == ["This happened in the step 'total' of 't-1'."]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"engine": "quik"}, "Did you mean 'quick'"),
+        ({"engine": "quick", "engine_settings": {"nothing": 1}}, "'nothing' is not a setting"),
+        ({"segmentation": "nowhere"}, "There is no file or folder"),
+    ],
+)
+def test_a_wrong_segmentation_is_told_before_anything_runs(tmp_path, how, message):
+    made = Experiment("e", output=tmp_path / "out").add(TwoPhotonImagingTrial("t-1", inputs={"movie": tmp_path / "t"}))
+    with pytest.raises(PackerLabImagingError, match=message):
+        made.run(**how)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_step_that_returns_something_odd_says_what_is_possible(tmp_path, numbers, monkeypatch):

@@ -71,12 +71,13 @@ class ResponsePreset:
     def __post_init__(self) -> None:
         for name in ("pre_s", "post_s", "pre_window_s", "post_window_s", "single_stim_sd"):
             check_positive(f"{name} of preset '{self.name}'", getattr(self, name))
+        check_choice("subtract_neuropil", self.subtract_neuropil, (True, False))
         check_choice("f0", self.f0, ("pre-stim", "trace"))
         check_choice("single_stim_scale", self.single_stim_scale, ("frames", "window mean"))
         check_choice("adjustment", self.adjustment, ("bh", "by", "bonferroni"))
-        if not 0 < self.alpha < 1:
+        if not 0 < check_positive("alpha", self.alpha) < 1:
             raise ParameterError(f"alpha = {self.alpha!r} is out of range. Give a number between 0 and 1.")
-        if not 0 < self.min_valid_fraction <= 1:
+        if not 0 < check_positive("min_valid_fraction", self.min_valid_fraction) <= 1:
             raise ParameterError(f"min_valid_fraction = {self.min_valid_fraction!r} is out of range. Give a number in (0, 1].")
         if self.pre_window_s > self.pre_s:
             raise ParameterError(

@@ -75,7 +75,10 @@ def target_discs(
 def pixel_scale(pixel_size_um: tuple[float, float] | None) -> np.ndarray:
     """Return the pixel size (y, x) in um as an array; it must be known and positive."""
     if pixel_size_um is None:
-        raise ParameterError("The pixel size is unknown, so that distances in um can't be told. Give pixel_size_um = (y, x).")
+        raise ParameterError(
+            "The pixel size is unknown, so that distances in um can't be told. Give pixel_size_um = (y, x), of "
+            "a trial in its metadata: [trial.metadata] pixel_size_um = [y, x]."
+        )
     return np.array([check_positive("pixel_size_um", size) for size in pixel_size_um])
 
 

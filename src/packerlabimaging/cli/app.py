@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         app(args=arguments, prog_name="pli")
-    except (PackerLabImagingError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except (PackerLabImagingError, OSError) as error:  # OSError: the disk is full, gone, read-only ...
         if debug:
             raise
         typer.echo(f"pli: {_message(error)}", err=True)

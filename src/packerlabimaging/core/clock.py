@@ -149,7 +149,7 @@ class FrameClock:
         onsets, ends = np.asarray(onsets_s, np.float64), np.asarray(ends_s, np.float64)
         first = np.searchsorted(self.ends_s, onsets, side="right")  # first frame that ends after the onset
         stop = np.searchsorted(self.starts_s, ends, side="left")  # first frame that starts at or after the end
-        stop = np.where(stop > first, np.minimum(stop + guard_frames, self.n_frames), first)
+        stop = np.where(stop > first, np.minimum(stop + min(guard_frames, self.n_frames), self.n_frames), first)
         steps = np.zeros(self.n_frames + 1, dtype=np.int64)
         np.add.at(steps, np.minimum(first, self.n_frames), 1)
         np.add.at(steps, stop, -1)

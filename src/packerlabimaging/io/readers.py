@@ -8,12 +8,14 @@ for the running program.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
+from packerlabimaging._check import did_you_mean
 from packerlabimaging._registry import Registry
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.movie import Movie
@@ -138,6 +140,27 @@ def find_reader(path: str | Path, kind: Kind, *, reader: str | None = None) -> R
     raise UnknownFormatError(f"No reader recognises '{path}' as {KINDS[kind]}. Readers of this kind: {known or 'none'}.")
 
 
+def open_path(path: str | Path, kind: Kind, *, reader: str | None, options: Mapping[str, Any]) -> Any:
+    """Find the reader of a path and open it; an option that the reader does not have is told before it is called.
+
+    Raises
+    ------
+    ParameterError
+        If the reader has no such option; those that it has are listed. Further errors are those of :func:`find_reader`.
+    """
+    found = find_reader(path, kind, reader=reader)
+    parameters = inspect.signature(found.open).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        known = list(parameters)[1:]
+        for name in options:
+            if name not in parameters:
+                raise ParameterError(
+                    f"The reader '{found.name}' of '{path}' has no option '{name}'.{did_you_mean(name, known)} "
+                    f"Options: {', '.join(known) or 'none'}."
+                )
+    return found.open(Path(path), **options)
+
+
 def open_movie(
     path: str | Path, *, reader: str | None = None, channel: int | str | None = None, plane: int | None = None, **options: Any
 ) -> Movie:
@@ -161,23 +184,22 @@ def open_movie(
     AmbiguousInputError
         If there are several channels or planes, or readers, and none was chosen; the choices are listed.
     """
-    found = find_reader(path, "movie", reader=reader)
-    return cast(Movie, found.open(Path(path), channel=channel, plane=plane, **options))
+    return cast(Movie, open_path(path, "movie", reader=reader, options={"channel": channel, "plane": plane, **options}))
 
 
 def open_signals(path: str | Path, *, reader: str | None = None, **options: Any) -> Signals:
     """Open recorded signals lazily; see :func:`open_movie` for ``reader`` and errors."""
-    return cast(Signals, find_reader(path, "signals", reader=reader).open(Path(path), **options))
+    return cast(Signals, open_path(path, "signals", reader=reader, options=options))
 
 
 def read_photostim(path: str | Path, *, reader: str | None = None, **options: Any) -> PhotostimProtocol:
     """Read a photostimulation protocol; see :func:`open_movie` for ``reader`` and errors."""
-    return cast(PhotostimProtocol, find_reader(path, "photostim", reader=reader).open(Path(path), **options))
+    return cast(PhotostimProtocol, open_path(path, "photostim", reader=reader, options=options))
 
 
 def open_segmentation(path: str | Path, *, reader: str | None = None, **options: Any) -> Segmentation:
     """Open the results of a segmentation program; see :func:`open_movie` for ``reader`` and errors."""
-    return cast(Segmentation, find_reader(path, "segmentation", reader=reader).open(Path(path), **options))
+    return cast(Segmentation, open_path(path, "segmentation", reader=reader, options=options))
 
 
 def inspect_path(path: str | Path) -> list[Inspection]:

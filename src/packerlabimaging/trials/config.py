@@ -81,9 +81,11 @@ class ExperimentConfig:
         try:
             with path.open("rb") as file:
                 values = tomllib.load(file)
+        except IsADirectoryError:
+            raise ConfigError(f"'{path}' is a folder. Give the experiment file, e.g. '{path / 'experiment.toml'}'.") from None
         except FileNotFoundError:
             raise MissingFileError(f"There is no experiment file '{path}'. Make one with: pli init RAW_FOLDER") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"'{path}' is not valid TOML: {error}. Mend that line.") from error
         return cls.from_dict(values, base=path.parent, source=str(path))
 
@@ -175,7 +177,7 @@ class _Reader:
 
     def _path(self, values: Mapping[str, Any], key: str, place: str) -> Path | None:
         value = values.get(key)
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or "\0" in value:
             self.faults.append(f"{place}: '{key}' is missing or not text. Give a path.")
             return None
         return Path(os.path.normpath(self.base / value))
@@ -196,6 +198,9 @@ class _Reader:
                 return None
             return SegmentationConfig(engine=values["engine"], settings=dict(values.get("settings", {})))
         path = self._path(values, "path", "[segmentation]")
+        if not isinstance(values.get("reader", ""), str):
+            self.faults.append(f"[segmentation]: reader = {values['reader']!r} must be the name of a reader.")
+            return None
         return None if path is None else SegmentationConfig(path=path, reader=values.get("reader"))
 
     def _trials(self, tables: Any) -> list[Trial]:

@@ -12,8 +12,8 @@ from packerlabimaging._check import did_you_mean
 from packerlabimaging._files import write_json
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError, StoreError
-from packerlabimaging.io.readers import open_segmentation
-from packerlabimaging.segmentation.engine import EngineJob, engines, load_run
+from packerlabimaging.io.readers import find_reader, open_segmentation
+from packerlabimaging.segmentation.engine import EngineJob, complete_settings, engines, get_engine, load_run
 from packerlabimaging.trials.config import ExperimentConfig, SegmentationConfig
 from packerlabimaging.trials.results import codec_named
 from packerlabimaging.trials.steps import SEGMENTATION, StepRunner, StepStatus
@@ -230,7 +230,7 @@ class Experiment:
         if not self._trials:
             raise ConfigError(f"The experiment '{self.id}' has no trials. Add at least one.")
         if any(SEGMENTATION in trial.steps for trial in self):
-            self.require_segmentation()
+            self._check_segmentation()
         with self.store.lock():
             self._write_description()
             self.store.sweep()
@@ -264,6 +264,14 @@ class Experiment:
                     "Leave the settings out, or name the engine that they are for: run(engine=..., engine_settings=...)."
                 )
             self.segmentation_config = SegmentationConfig(engine=chosen.engine, settings=dict(engine_settings))
+
+    def _check_segmentation(self) -> None:
+        """Raise what is wrong with the choice of segmentation now, not after the movies were read."""
+        chosen = self.require_segmentation()
+        if chosen.path is not None:
+            find_reader(chosen.path, "segmentation", reader=chosen.reader)
+        else:
+            complete_settings(get_engine(str(chosen.engine)), chosen.settings)
 
     def _runner(self, *, progress: bool = False) -> StepRunner:
         for trial in self:

@@ -20,7 +20,7 @@ from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.signals import Signals
 from packerlabimaging.errors import MissingInputError
-from packerlabimaging.io.readers import KINDS, Kind, find_reader
+from packerlabimaging.io.readers import KINDS, Kind, open_path
 
 if TYPE_CHECKING:
     from packerlabimaging.trials.trial import Trial
@@ -87,7 +87,7 @@ class Input(Generic[T]):
     def open(self, config: InputConfig) -> T:
         """Open the file or folder that the user passed; headers only."""
         options = {name: value for name, value in config.options.items() if name not in self.roles}
-        opened: T = find_reader(config.path, self.kind, reader=config.reader).open(config.path, **options)
+        opened: T = open_path(config.path, self.kind, reader=config.reader, options=options)
         return opened
 
     def missing(self, trial: Trial) -> MissingInputError:
@@ -108,7 +108,7 @@ class MovieInput(Input[Movie]):
     def open(self, config: InputConfig) -> Movie:
         """Open the movie; channel and plane are options."""
         options = {"channel": None, "plane": None, **config.options}
-        opened: Movie = find_reader(config.path, self.kind, reader=config.reader).open(config.path, **options)
+        opened: Movie = open_path(config.path, self.kind, reader=config.reader, options=options)
         return opened
 
 

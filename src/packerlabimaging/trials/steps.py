@@ -162,7 +162,11 @@ class StepRunner:
         with warnings.catch_warnings(record=True) as caught, ExitStack() as stack:
             warnings.simplefilter("always")
             used = {trial.id: stack.enter_context(trial.noting()) for trial in members}
-            made = self._run_segmentation(owner, members) if step == SEGMENTATION else self._run_hook(members[0], step)
+            try:
+                made = self._run_segmentation(owner, members) if step == SEGMENTATION else self._run_hook(members[0], step)
+            except Exception as error:
+                error.add_note(f"This happened in the step '{step}' of '{owner}'.")
+                raise
         for item in caught:
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
         receipt = Receipt(

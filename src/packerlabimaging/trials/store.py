@@ -7,7 +7,6 @@ the new receipt stands.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -15,11 +14,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packerlabimaging._files import write_json
 from packerlabimaging.errors import StoreError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 _TOKEN = re.compile(r"-[0-9a-f]{12}(\.[a-z]+)?$")
 
@@ -72,6 +75,17 @@ class Receipt:
     finished: str = ""
 
 
+def _damaged(path: Path, reason: str) -> StoreError:
+    return StoreError(f"The receipt '{path}' is damaged: {reason}. Delete it to run the step again.")
+
+
+@cache
+def _receipt_type() -> TypeAdapter[Receipt]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Receipt)
+
+
 class Store:
     """The results folder of one experiment.
 
@@ -91,18 +105,22 @@ class Store:
         Raises
         ------
         StoreError
-            If another process holds it.
+            If another process holds it, or the folder can't be written to.
         """
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise StoreError(
                 f"Another process is working in '{self.folder}'. Wait until it has finished, or stop it, then run again."
             ) from None
+        except (OSError, NotImplementedError) as error:
+            raise StoreError(
+                f"The results folder '{self.folder}' can't be written to: {error}. Choose another output, or mend its rights."
+            ) from error
         try:
             yield
         finally:
@@ -116,17 +134,21 @@ class Store:
         StoreError
             If the receipt is damaged.
         """
+        from pydantic import ValidationError
+
         path = self._receipt_path(owner, step)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            receipt = _receipt_type().validate_json(path.read_bytes(), strict=True)
         except FileNotFoundError:
             return None
-        except (OSError, json.JSONDecodeError) as error:
-            raise StoreError(f"The receipt '{path}' is damaged: {error}. Delete it to run the step again.") from error
-        try:
-            return Receipt(**{**values, **{name: tuple(values[name]) for name in ("code", "warnings", "findings")}})
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"The receipt '{path}' is not one of ours: {error}. Delete it to run the step again.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise _damaged(path, " ".join([*map(str, first["loc"]), first["msg"]])) from error
+        for names, parts in ((receipt.inputs, 2), (receipt.parameters, 3), (receipt.upstream, 2)):
+            for name in names:
+                if name != "segmentation" and name.count(":") != parts - 1:
+                    raise _damaged(path, f"'{name}' names nothing that a step can use")
+        return receipt
 
     def receipts(self) -> list[Receipt]:
         """Return all receipts."""

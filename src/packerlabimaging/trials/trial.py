@@ -204,8 +204,15 @@ class Trial:
             config, fault = _input_config(name, given)
             if config is None:
                 faults.append(fault)
-            else:
-                found[name] = config
+                continue
+            found[name] = config
+            if "\0" in str(config.path):
+                faults.append(f"the input '{name}': {str(config.path)!r} can't be a path.")
+            faults += [
+                f"the input '{name}': {role} = {config.options[role]!r} must be the name of a channel."
+                for role in self.declared_inputs[name].roles
+                if not isinstance(config.options.get(role), str | None)
+            ]
         return found, faults
 
     def _check_settings(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -355,6 +362,7 @@ class Trial:
 
 
 def _input_config(name: str, given: InputGiven) -> tuple[InputConfig | None, str]:
+    """Return an input as given by the user, or what is wrong with it."""
     if isinstance(given, InputConfig):
         return given, ""
     if isinstance(given, (str, Path)):
@@ -366,6 +374,8 @@ def _input_config(name: str, given: InputGiven) -> tuple[InputConfig | None, str
             return None, f"the input '{name}' has no key '{unknown[0]}'.{hint} Keys: path, reader, options."
         if not isinstance(given["path"], (str, Path)) or not isinstance(given.get("options", {}), Mapping):
             return None, f"the input '{name}': path must be text, options a table."
+        if not isinstance(given.get("reader"), str | None):
+            return None, f"the input '{name}': reader = {given['reader']!r} must be the name of a reader."
         return InputConfig(Path(given["path"]), given.get("reader"), dict(given.get("options", {}))), ""
     return None, f"the input '{name}' must be a path, or a table with the key 'path', not {given!r}."
 

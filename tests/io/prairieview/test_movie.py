@@ -306,6 +306,36 @@ def test_images_of_another_size_than_the_xml_says_are_reported(t_series: Path) -
     movie = open_movie(t_series)
     assert movie.frame_shape_px == movie.metadata.frame_shape_px == (4, 8)
     assert codes(movie) == ["frame-shape-differs"]
+    assert movie.metadata.pixel_size_um is None  # binned or cropped? the XML's size would be wrong if binned
+    assert open_movie(t_series, pixel_size_um=2.0).metadata.pixel_size_um == (2.0, 2.0)
+
+
+@pytest.mark.parametrize("bad", ["x", "12", (1.0,), (1.0, "y"), -1.0])
+def test_a_pixel_size_that_makes_no_sense_is_refused(t_series: Path, bad: object) -> None:
+    with pytest.raises(ParameterError, match="pixel_size_um"):
+        open_movie(t_series, pixel_size_um=bad)
+
+
+def test_a_rate_or_option_that_makes_no_sense_is_refused(t_series: Path) -> None:
+    with pytest.raises(ParameterError, match="frame_rate_hz = 'x' is not a number"):
+        open_movie(t_series, frame_rate_hz="x")
+    with pytest.raises(ParameterError, match="'prairieview'.* has no option 'frame_rate'. Did you mean 'frame_rate_hz'"):
+        open_movie(t_series, frame_rate=3.0)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [(np.zeros((6, 8), np.uint8), "is 6 x 8 uint8"), (np.zeros((2, 8), np.uint16), "is 2 x 8 uint16")],
+)
+def test_a_small_file_of_another_kind_is_not_called_cut(t_series: Path, image: np.ndarray, message: str) -> None:
+    files = sorted(t_series.glob("*.tif"))
+    for file in files:
+        tifffile.imwrite(file, np.full((64, 80), 7, np.uint16))
+    tifffile.imwrite(files[2], image)
+    with pytest.raises(FormatError, match=message):
+        open_movie(t_series)
+    tifffile.imwrite(files[2], np.full((64, 80), 8, np.uint16), compression="zlib")
+    assert open_movie(t_series).read(1, 4)[:, 0, 0].tolist() == [7, 8, 7]
 
 
 def test_optional_values_may_be_absent(tmp_path: Path, frames: np.ndarray, rig: SimpleNamespace) -> None:

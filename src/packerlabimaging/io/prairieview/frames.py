@@ -15,6 +15,7 @@ from packerlabimaging.io.prairieview.arrangement import Arrangement, PlacedFrame
 from packerlabimaging.io.prairieview.folder import RecordingFolder, parse_image_name
 from packerlabimaging.io.prairieview.xml import PVFile
 from packerlabimaging.io.tiff.numbered import format_ranges
+from packerlabimaging.io.tiff.single import check_same
 from packerlabimaging.io.tiff.stack import TiffStack, read_stack
 
 
@@ -61,7 +62,7 @@ def frame_files(
         for name, page in places:
             needed[name] = max(needed.get(name, 0), page + 1)
         cut = [name for name, n_pages in needed.items() if sizes[name] < n_pages * n_bytes]
-        if cut:
+        if cut and not _is_compressed(folder / cut[0], first):
             page, name = sizes[cut[0]] // n_bytes, cut[0]
             raise FormatError(
                 f"'{folder / name}' is cut: page {page + 1} needs {n_bytes:,} bytes of pixels, but the file ends after "
@@ -74,6 +75,24 @@ def frame_files(
         first,
         tuple(findings),
     )
+
+
+def _is_compressed(path: Path, first: TiffStack) -> bool:
+    """Say why a file is too small for its frames: True if its pixels are compressed, False if it is cut.
+
+    Raises
+    ------
+    FormatError
+        If it holds frames of another kind than the first file's.
+    """
+    try:
+        layout = read_stack(str(path)).first
+    except FormatError:  # cut within its headers or pixels
+        return False
+    if layout.not_plain:
+        return True
+    check_same(layout, (first.first.height, first.first.width), first.dtype, path=str(path), page=0)
+    return False
 
 
 def locate_frames(arrangement: Arrangement, recording: RecordingFolder, *, channel: int, plane: int) -> FrameFiles:

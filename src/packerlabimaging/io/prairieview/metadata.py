@@ -47,6 +47,7 @@ def build_metadata(
     state = state_of(scan, first.sequence, first.frame)
     findings: list[Finding] = []
     shape = _frame_shape(scan, state, frame_shape_px, findings, arrangement.sequence_type)
+    resized = bool(findings)
     times = arrangement.times_s(channel)
     rate, source, times = _rate(arrangement, state, times, findings)
     metadata = ImagingMetadata(
@@ -56,7 +57,7 @@ def build_metadata(
         channels=tuple(arrangement.channels.values()),
         frame_rate_hz=rate,
         frame_rate_source=source,
-        pixel_size_um=_pixel_size(scan, state, findings),
+        pixel_size_um=None if resized else _pixel_size(scan, state, findings),
         frame_times_s=None if times is None else (times[:, 0] if arrangement.n_planes == 1 else times),
         plane_z_um=_plane_depths(arrangement),
         bit_depth=_whole(values.number(state, "bitDepth")),
@@ -89,9 +90,10 @@ def _frame_shape(
         findings.append(
             Finding(
                 "frame-shape-differs",
-                f"The XML says {written[0]} x {written[1]} px, the images are {found[0]} x {found[1]} px; the images count.",
+                f"The XML says {written[0]} x {written[1]} px, the images are {found[0]} x {found[1]} px; the images count, and "
+                "the pixel size is taken for unknown.",
                 where=str(scan.path),
-                advice="If the images were cropped or binned, pass pixel_size_um= yourself.",
+                advice="Pass pixel_size_um=(y, x); that of the XML holds if the images were cropped, not if they were binned.",
                 evidence={"xml": list(written), "images": list(found)},
             )
         )

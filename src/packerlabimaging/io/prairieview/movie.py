@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import ParameterError
@@ -139,6 +140,7 @@ def apply_given(
     """Return metadata with rate and pixel size given by hand, and a finding where the rate contradicts the frame times."""
     findings: tuple[Finding, ...] = ()
     if frame_rate_hz is not None:
+        frame_rate_hz = check_positive("frame_rate_hz", frame_rate_hz)
         measured = metadata.frame_rate_hz
         if metadata.frame_rate_source == "frame times" and measured is not None and abs(frame_rate_hz / measured - 1) > 0.01:
             findings = (

@@ -262,13 +262,19 @@ def _incomplete(path: Path, n_images: int, per_time: int) -> Finding:
 
 
 def pixel_size_pair(pixel_size_um: float | tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return a pixel size given by hand as ``(y, x)``."""
-    if pixel_size_um is None or isinstance(pixel_size_um, tuple):
-        return pixel_size_um
-    if isinstance(pixel_size_um, Sequence):
-        y_um, x_um = pixel_size_um
-        return y_um, x_um
-    return pixel_size_um, pixel_size_um
+    """Return a pixel size given by hand as ``(y, x)``.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither one positive number nor two.
+    """
+    if pixel_size_um is None:
+        return None
+    sizes = pixel_size_um if isinstance(pixel_size_um, Sequence) else (pixel_size_um, pixel_size_um)
+    if isinstance(sizes, str) or len(sizes) != 2:
+        raise ParameterError(f"pixel_size_um = {pixel_size_um!r} is not possible. Give (y, x) in micrometres, or one number.")
+    return check_positive("pixel_size_um", sizes[0]), check_positive("pixel_size_um", sizes[1])
 
 
 def check_given(metadata: ImagingMetadata, shape: tuple[int, int, int], source: str) -> ImagingMetadata:
