@@ -188,3 +188,11 @@ def test_damaged_run_names_the_file(finished: Any, tmp_path: Path, name: str) ->
     (copy / name).unlink()
     with pytest.raises(StoreError, match=f"{name}' is missing"):
         load_run(copy)
+
+
+def test_masks_engine_works_where_every_frame_is_an_artefact(tmp_path: Path) -> None:
+    job = make_tiny_job(with_rois=True)
+    everywhere = {trial: np.ones(movie.n_frames, bool) for trial, movie in job.movies.items()}
+    outcome = run_engine("masks", dataclasses.replace(job, artefacts=everywhere), tmp_path / "run", settings={"register": False})
+    assert outcome.F.shape == (4, 400)
+    assert dict(outcome.images) == {}

@@ -150,6 +150,6 @@ def _always_seen(movie: RegisteredMovie, exclude: np.ndarray) -> np.ndarray:
 
 
 def mean_image(movie: Movie, exclude: np.ndarray, *, workers: int, progress: Progress) -> dict[str, np.ndarray]:
-    """Return the mean and maximum image over the frames that are not excluded, in one pass."""
+    """Return the mean and maximum image over the frames that are not excluded, in one pass; nothing if all are."""
     found = stream(movie, {"images": Projections(exclude=exclude)}, workers=workers, progress=progress)["images"]
-    return {"mean": found["mean"], "max": found["max"]}
+    return {name: found[name] for name in ("mean", "max") if found["n_frames"]}
