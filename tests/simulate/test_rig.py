@@ -61,7 +61,7 @@ def test_the_movie_on_disk_is_the_simulated_one(tiny: Path, recording: Simulated
     movie = PrairieViewReader().open(tiny / "raw" / "t-001")
     assert movie.shape == (600, 96, 128) and movie.dtype == np.uint16
     assert np.array_equal(movie.read(0, recording.block_frames), recording.block(0).frames)
-    assert movie.metadata.pixel_size_um == (1.2, 1.2)
+    assert movie.metadata.pixel_size_um == (1.7, 1.7)
 
 
 def test_the_xml_states_the_nominal_rate(tiny: Path):

@@ -39,7 +39,7 @@ def test_driven_cells_are_those_with_a_driving_group(truth: Truth):
     kinds = truth.responses.groupby("cell")["kind"].agg(lambda kind: (kind != "none").any())
     assert np.array_equal(kinds[truth.cells.index], truth.cells["driven"])
     assert set(truth.evoked["cell"]) <= set(truth.cells.index[truth.cells["driven"]])
-    effective = truth.cells["driven"] & (truth.cells["effect_dff"] >= 0.1)
+    effective = truth.cells["driven"] & (truth.cells["effect_dff"] >= 0.15)
     assert np.array_equal(truth.cells["above_minimal"], effective)
     assert set(truth.responses["kind"]) == {"direct", "network", "none"}
 

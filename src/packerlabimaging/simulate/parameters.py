@@ -115,7 +115,7 @@ class SimulationParameters:
 
     seed: int = 0
     frame_shape_px: tuple[int, int] = (512, 512)
-    pixel_size_um: tuple[float, float] = (1.2, 1.2)
+    pixel_size_um: tuple[float, float] = (1.7, 1.7)
     n_frames: int = 3000
     nominal_rate_hz: float = 30.0
     true_rate_hz: float = 29.75
@@ -125,11 +125,11 @@ class SimulationParameters:
     overlapping_fraction: float = 0.1
     silent_fraction: float = 0.1
     opsin_fraction: float = 0.8
-    n_out_of_focus: int = 120
+    n_out_of_focus: int = 180
     n_neuropil: int = 8
     cell_diameter_um: float = 13.0
-    bright_photons: float = 1.8
-    dim_photons: float = 0.7
+    bright_photons: float = 2.6
+    dim_photons: float = 1.3
     neuropil_photons: float = 0.5
     gain_counts: float = 60.0
     read_noise_counts: float = 20.0
@@ -138,7 +138,7 @@ class SimulationParameters:
     decay_s: float = 0.7
     spike_dff: float = 0.2
     saturation_dff: float = 6.0
-    burst_rate_hz: float = 0.12
+    burst_rate_hz: float = 0.18
     neuropil_dff: float = 0.08
     motion_px: float = 0.7
     drift_px: float = 1.0
@@ -157,12 +157,12 @@ class SimulationParameters:
     spiral_diameter_um: float = 10.0
     target_jitter_um: float = 1.0
     ppsf_half_width_um: float = 8.0
-    response_dff: float = 0.5
+    response_dff: float = 0.8
     response_sigma: float = 0.5
-    network_response_dff: float = 0.3
+    network_response_dff: float = 0.5
     failure_probability: float = 0.1
     artefact_photons: float = 8.0
-    minimal_effect_dff: float = 0.1
+    minimal_effect_dff: float = 0.15
     active_sd_dff: float = 0.1
     sync_rate_hz: float = 20000.0
     n_live_pulses: int = 90
