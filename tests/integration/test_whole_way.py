@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 import packerlabimaging as pli_package
+from packerlabimaging.errors import ConfigError
 from packerlabimaging.io.tables import read_table
 
 
@@ -120,3 +122,26 @@ def test_status_tells_stale_steps_and_why(copy_of_finished, pli):
     assert states["responses"][0] == "stale"
     text = pli("status", copy_of_finished / "results")
     assert text.returncode == 0 and "done" in text.stdout
+
+
+def test_masks_on_the_targets_and_adopting_our_own_run(tiny, finished, tmp_path, pli):
+    described = inputs_of(tiny)
+    paths = {name: tiny / (given if isinstance(given, str) else given["path"]) for name, given in described["inputs"].items()}
+    on_targets = pli_package.Experiment("targets", output=tmp_path / "targets")
+    on_targets.add(pli_package.AllOpticalTrial("t-001", inputs=paths))
+    on_targets.run(engine="masks", rois="targets", progress=False)
+    trial = on_targets["t-001"]
+    assert trial.cells.n_obs == trial.photostim.n_targets
+    assert (trial.targets.obs["distance_um"] < 1.5).all()
+    assert {status.state for status in pli_package.Experiment.load(tmp_path / "targets").status()} == {"done"}
+
+    run = next((finished / "results" / "segmentation").glob("quick-*"))
+    adopting = pli_package.Experiment("adopting", output=tmp_path / "adopting")
+    adopting.add(pli_package.AllOpticalTrial("t-001", inputs=paths)).run(segmentation=run, progress=False)
+    original = next(iter(pli_package.Experiment.load(finished / "results")))
+    assert_same_table(adopting["t-001"].cells, original.cells)
+    assert json.loads(pli("inspect", run, "--json").stdout)[0]["format"] == "packerlabimaging-run"
+
+    without = pli_package.Experiment("none", output=tmp_path / "none").add(pli_package.AllOpticalTrial("t-001", inputs=paths))
+    with pytest.raises(ConfigError, match="needs ROIs"):
+        without.run(engine="masks", progress=False)

@@ -53,7 +53,7 @@ def test_file_and_python_give_the_same_config(tmp_path):
             offset=4,
         )
     )
-    by_hand._choose_segmentation("quick", None, {"a": 1})
+    by_hand._choose_segmentation("quick", None, {"a": 1}, None)
     assert from_file.config.to_dict(base=tmp_path) == by_hand.config.to_dict(base=tmp_path)
     assert from_file["t-1"].settings["scale"].names == ("a", "b")
 

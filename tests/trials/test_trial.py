@@ -121,8 +121,9 @@ def test_types_are_found_by_short_or_full_name_and_redefining_is_allowed():
 
 def test_the_code_of_a_hook_is_its_version_or_its_source():
     assert TwoPhotonImagingTrial.hook_code("cells") == ("TwoPhotonImagingTrial 1",)
-    own, inherited = RememberingTrial.hook_code("total")
-    assert own.startswith("lab_trials:RememberingTrial ") and inherited.startswith("lab_trials:NumbersTrial ")
+    reached = RememberingTrial.hook_code("total")
+    assert any(entry.startswith("lab_trials:RememberingTrial.make_total ") for entry in reached)
+    assert any(entry.startswith("lab_trials:NumbersTrial.make_total ") for entry in reached)
 
 
 def test_adding_trials(tmp_path):
@@ -138,3 +139,41 @@ def test_adding_trials(tmp_path):
     with pytest.raises(KeyError, match="Trials: t-1"):
         experiment["t-9"]
     assert not (tmp_path / "raw" / "results").exists()
+
+
+def test_code_that_a_hook_reaches_in_a_users_class_counts():
+    class Base(NumbersTrial):
+        scale = 2
+
+        def helper(self):
+            return self.deeper * self.scale
+
+        @property
+        def deeper(self):
+            return 1
+
+        def unrelated(self):
+            return "a plot"
+
+        def make_scaled(self):
+            return [self.helper()]
+
+    def entries(cls):
+        return {entry.split(".")[-1].split()[0]: entry for entry in cls.hook_code("scaled") if ".Base." in entry}
+
+    before = entries(Base)
+    assert set(before) == {"make_scaled", "helper", "deeper", "scale"}
+    Base.deeper = property(lambda self: 2)
+    Base.unrelated = lambda self: "another plot"
+    Base.scale = 3
+    after = entries(Base)
+    assert {name for name in before if before[name] != after[name]} == {"deeper", "scale"}
+
+
+def test_a_users_override_that_our_own_code_calls_counts():
+    class OtherReducers(TwoPhotonImagingTrial):
+        def make_reducers(self):
+            return super().make_reducers()
+
+    assert any("OtherReducers.make_reducers" in entry for entry in OtherReducers.hook_code("images"))
+    assert not any("OtherReducers" in entry for entry in OtherReducers.hook_code("cells"))

@@ -13,6 +13,7 @@ from .readers import (
     read_photostim,
     register_reader,
 )
+from .rois import read_rois
 from .suite2p import find_frames, frames_of_files
 from .tables import open_table, read_table, write_table
 from .tiff import write_tiff_stack
@@ -34,6 +35,7 @@ __all__ = [
     "open_table",
     "read_photostim",
     "read_prairieview_metadata",
+    "read_rois",
     "read_table",
     "register_reader",
     "write_naparm",

@@ -23,10 +23,12 @@ from packerlabimaging._files import write_json
 from packerlabimaging._progress import Progress, ProgressOption, progress_bar
 from packerlabimaging._provenance import now, to_plain, versions
 from packerlabimaging._registry import Registry
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import EngineError, PackerLabImagingError, ParameterError, StoreError
+from packerlabimaging.io.readers import Inspection, Reader
 
 RUN_FILE = "run.json"
 
@@ -110,6 +112,8 @@ class Engine(ABC):
 
     name: ClassVar[str]
     description: ClassVar[str]
+    takes_rois: ClassVar[bool] = False
+    """True for an engine that is given ROIs (``job.rois``) and finds none itself."""
     version: ClassVar[int] = 1
     """Raised when the same input would give another outcome; makes earlier runs stale."""
 
@@ -245,6 +249,43 @@ def run_engine(
     return load_run(folder)
 
 
+class RunReader(Reader):
+    """Reads the run folders that :func:`run_engine` makes, so that another experiment can adopt a run."""
+
+    name = "packerlabimaging-run"
+    kind = "segmentation"
+    description = "a segmentation run of packerlabimaging, a folder with run.json"
+
+    def detect(self, path: Path) -> bool:
+        return (path / RUN_FILE).is_file()
+
+    def open(self, path: Path, **options: Any) -> Segmentation:
+        """Load the run; there are no options."""
+        if options:
+            raise ParameterError(f"The reader '{self.name}' has no option '{next(iter(options))}'. It takes none.")
+        return load_run(path)
+
+    def inspect(self, path: Path) -> Inspection:
+        try:
+            run = _description(path)
+        except StoreError as error:
+            finding = Finding("unreadable", str(error), severity="error", where=str(path))
+            return Inspection(str(path), self.name, self.kind, {}, (finding,))
+        facts = {name: run.get(name) for name in ("engine", "engine_version", "started", "finished", "rate_hz", "trial_frames")}
+        advice = "Run it again."
+        unfinished = Finding("run-not-finished", "The run did not finish.", severity="error", where=str(path), advice=advice)
+        return Inspection(str(path), self.name, self.kind, facts, () if run["finished"] else (unfinished,))
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    try:
+        description: dict[str, Any] = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        description["finished"], description["engine"], description["trial_frames"]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"'{folder}' holds no segmentation run ({RUN_FILE} is missing or damaged). Run it again.") from error
+    return description
+
+
 def load_run(folder: str | Path) -> Segmentation:
     """Load a finished run that :func:`run_engine` made.
 
@@ -254,12 +295,8 @@ def load_run(folder: str | Path) -> Segmentation:
         If the folder holds no finished run.
     """
     folder = Path(folder)
-    try:
-        description = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        finished = description["finished"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise StoreError(f"'{folder}' holds no segmentation run ({RUN_FILE} is missing or damaged). Run it again.") from error
-    if not finished:
+    description = _description(folder)
+    if not description["finished"]:
         raise StoreError(f"The segmentation run in '{folder}' did not finish. Run it again.")
     trial_frames = {trial: (int(start), int(stop)) for trial, (start, stop) in description["trial_frames"].items()}
     loaded = get_engine(description["engine"]).load(folder)

@@ -32,6 +32,7 @@ class MasksEngine(EmbeddedEngine):
 
     name: ClassVar[str] = "masks"
     description: ClassVar[str] = "embedded: traces of given ROIs, no detection"
+    takes_rois: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def settings(self) -> Mapping[str, Setting]:

@@ -19,6 +19,9 @@ from packerlabimaging.trials.trial import Trial, check_id, trial_types, type_key
 
 SCHEMA = 1
 
+TARGETS = "targets"
+"""As ``rois``: the discs of light on the photostimulation targets."""
+
 
 @dataclass(frozen=True)
 class SegmentationConfig:
@@ -30,6 +33,9 @@ class SegmentationConfig:
         Name of the engine.
     settings
         Settings that differ from the engine's defaults.
+    rois
+        For an engine that takes ROIs: ``"targets"`` (the light's disc on each photostimulation target), or the path of a
+        label image or of another segmentation.
     path
         Folder of an existing run to adopt.
     reader
@@ -38,6 +44,7 @@ class SegmentationConfig:
 
     engine: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    rois: Path | str | None = None
     path: Path | None = None
     reader: str | None = None
 
@@ -118,6 +125,8 @@ class ExperimentConfig:
             chosen = self.segmentation
             if chosen.engine is not None:
                 values["segmentation"] = {"engine": chosen.engine, "settings": to_plain(chosen.settings)}
+                if chosen.rois is not None:
+                    values["segmentation"]["rois"] = chosen.rois if chosen.rois == TARGETS else _relative(Path(chosen.rois), base)
             elif chosen.path is not None:
                 values["segmentation"] = {"path": _relative(chosen.path, base), "reader": chosen.reader}
         values["trial"] = [_trial_to_dict(trial, base) for trial in self.trials]
@@ -188,7 +197,7 @@ class _Reader:
             return None
         if not values:
             return None
-        self._check_keys(values, ("engine", "settings", "path", "reader"), "[segmentation]")
+        self._check_keys(values, ("engine", "settings", "rois", "path", "reader"), "[segmentation]")
         if ("engine" in values) == ("path" in values):
             self.faults.append("[segmentation] needs either engine = '...' or path = '...' (an existing run), not both.")
             return None
@@ -196,7 +205,10 @@ class _Reader:
             if not isinstance(values["engine"], str) or not isinstance(values.get("settings", {}), Mapping):
                 self.faults.append("[segmentation]: engine must be text, settings a table.")
                 return None
-            return SegmentationConfig(engine=values["engine"], settings=dict(values.get("settings", {})))
+            rois: Path | str | None = values.get("rois")
+            if rois is not None and rois != TARGETS:
+                rois = self._path(values, "rois", "[segmentation]")
+            return SegmentationConfig(engine=values["engine"], settings=dict(values.get("settings", {})), rois=rois)
         path = self._path(values, "path", "[segmentation]")
         if not isinstance(values.get("reader", ""), str):
             self.faults.append(f"[segmentation]: reader = {values['reader']!r} must be the name of a reader.")

@@ -10,11 +10,13 @@ from typing import Any
 
 from packerlabimaging._check import did_you_mean
 from packerlabimaging._files import write_json
+from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError, StoreError
 from packerlabimaging.io.readers import find_reader, open_segmentation
+from packerlabimaging.io.rois import read_rois
 from packerlabimaging.segmentation.engine import EngineJob, complete_settings, engines, get_engine, load_run
-from packerlabimaging.trials.config import ExperimentConfig, SegmentationConfig
+from packerlabimaging.trials.config import TARGETS, ExperimentConfig, SegmentationConfig
 from packerlabimaging.trials.results import codec_named
 from packerlabimaging.trials.steps import SEGMENTATION, StepRunner, StepStatus
 from packerlabimaging.trials.store import Receipt, Store
@@ -192,7 +194,19 @@ class Experiment:
             artefacts={trial.id: trial.artefact for trial in members},
             rate_hz=first.frame_clock.rate_hz,
             pixel_size_um=first.metadata.pixel_size_um,
+            rois=self._given_rois(first),
         )
+
+    def _given_rois(self, trial: Any) -> RoiSet | None:
+        rois = self.require_segmentation().rois
+        if rois is None:
+            return None
+        if rois != TARGETS:
+            return read_rois(rois)
+        if not hasattr(trial, "target_discs"):
+            raise ConfigError(f"rois = 'targets', but trial '{trial.id}' ({trial.type_name}) has no targets. Give a label image.")
+        discs: RoiSet = trial.target_discs
+        return discs
 
     # running
 
@@ -202,6 +216,7 @@ class Experiment:
         engine: str | None = None,
         segmentation: str | Path | None = None,
         engine_settings: Mapping[str, Any] | None = None,
+        rois: str | Path | None = None,
         progress: bool = True,
     ) -> Experiment:
         """Run every step that is missing or stale; finished ones are left as they are.
@@ -214,6 +229,8 @@ class Experiment:
             Existing segmentation to adopt instead, e.g. a Suite2p folder.
         engine_settings
             Settings that differ from the engine's defaults.
+        rois
+            For the engine ``masks``: ``"targets"``, or the path of a label image or of another segmentation.
         progress
             Show progress bars.
 
@@ -226,7 +243,7 @@ class Experiment:
         StoreError
             If another process works in the results folder.
         """
-        self._choose_segmentation(engine, segmentation, engine_settings)
+        self._choose_segmentation(engine, segmentation, engine_settings, rois)
         if not self._trials:
             raise ConfigError(f"The experiment '{self.id}' has no trials. Add at least one.")
         if any(SEGMENTATION in trial.steps for trial in self):
@@ -244,34 +261,45 @@ class Experiment:
         return self
 
     def _choose_segmentation(
-        self, engine: str | None, segmentation: str | Path | None, engine_settings: Mapping[str, Any] | None
+        self,
+        engine: str | None,
+        segmentation: str | Path | None,
+        engine_settings: Mapping[str, Any] | None,
+        rois: str | Path | None,
     ) -> None:
         if engine is not None and segmentation is not None:
             raise ParameterError("Give either engine= or segmentation= (an existing run to adopt), not both.")
         if segmentation is not None:
             self.segmentation_config = SegmentationConfig(path=Path(segmentation).resolve())
-        elif engine is not None:
-            before = self.segmentation_config
-            keep = before.settings if before is not None and before.engine == engine else {}
-            self.segmentation_config = SegmentationConfig(
-                engine=engine, settings=dict(keep if engine_settings is None else engine_settings)
-            )
-        elif engine_settings is not None:
-            chosen = self.require_segmentation()
-            if chosen.engine is None:
-                raise ParameterError(
-                    f"engine_settings= was given, but the experiment '{self.id}' adopts the segmentation '{chosen.path}'. "
-                    "Leave the settings out, or name the engine that they are for: run(engine=..., engine_settings=...)."
-                )
-            self.segmentation_config = SegmentationConfig(engine=chosen.engine, settings=dict(engine_settings))
+        if engine is None and engine_settings is None and rois is None:
+            return
+        before = self.segmentation_config if engine is None else self.segmentation_config or SegmentationConfig()
+        if before is None or (engine is None and before.engine is None):
+            adopts = "" if before is None else f", but the experiment '{self.id}' adopts the segmentation '{before.path}'"
+            raise ParameterError(f"engine_settings= and rois= are for an engine{adopts}. Name the engine: run(engine=..., ...).")
+        same = engine is None or engine == before.engine
+        chosen_rois = (before.rois if same else None) if rois is None else rois
+        self.segmentation_config = SegmentationConfig(
+            engine=engine or before.engine,
+            settings=dict((before.settings if same else {}) if engine_settings is None else engine_settings),
+            rois=chosen_rois if chosen_rois in (None, TARGETS) else Path(chosen_rois).resolve(),
+        )
 
     def _check_segmentation(self) -> None:
         """Raise what is wrong with the choice of segmentation now, not after the movies were read."""
         chosen = self.require_segmentation()
         if chosen.path is not None:
             find_reader(chosen.path, "segmentation", reader=chosen.reader)
-        else:
-            complete_settings(get_engine(str(chosen.engine)), chosen.settings)
+            return
+        engine = get_engine(str(chosen.engine))
+        complete_settings(engine, chosen.settings)
+        if engine.takes_rois and chosen.rois is None:
+            raise ConfigError(
+                f"The engine '{engine.name}' needs ROIs. Give them: run(engine=..., rois=...), or [segmentation] rois = "
+                "... in the experiment file: 'targets', or the path of a label image or of another segmentation."
+            )
+        if chosen.rois is not None and not engine.takes_rois:
+            raise ConfigError(f"The engine '{engine.name}' finds ROIs itself. Leave rois out, or use the engine 'masks'.")
 
     def _runner(self, *, progress: bool = False) -> StepRunner:
         for trial in self:

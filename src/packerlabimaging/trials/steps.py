@@ -20,6 +20,8 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.schema import findings_of
 from packerlabimaging.errors import MissingFileError
 from packerlabimaging.segmentation.engine import complete_settings, get_engine, run_engine
+from packerlabimaging.trials.code import code_of, names_in
+from packerlabimaging.trials.config import TARGETS
 from packerlabimaging.trials.fingerprint import fingerprint
 from packerlabimaging.trials.results import codec_for
 from packerlabimaging.trials.store import Receipt, Store
@@ -113,7 +115,10 @@ class StepRunner:
         if config.engine is None:
             return ("adopted",)
         engine = get_engine(config.engine)
-        return (f"{engine.name} {engine.version}",)
+        hook = type(self.experiment).make_job
+        members = {type(trial) for trial in self.experiment.trials_of(owner)}
+        reached = [code_of(type(self.experiment), ["make_job"]), *(code_of(cls, names_in(hook.__code__)) for cls in members)]
+        return (f"{engine.name} {engine.version}", *sorted({entry for found in reached for entry in found}))
 
     def _input(self, name: str) -> str | None:
         if name == SEGMENTATION:
@@ -151,7 +156,8 @@ class StepRunner:
         if config.engine is None:
             return {"reader": config.reader, "trials": trials}
         settings = complete_settings(get_engine(config.engine), config.settings)
-        return {"engine": config.engine, "settings": to_plain(settings), "trials": trials}
+        rois = TARGETS if config.rois == TARGETS else None if config.rois is None else self._fingerprint(Path(config.rois))
+        return {"engine": config.engine, "settings": to_plain(settings), "rois": rois, "trials": trials}
 
     # running
 

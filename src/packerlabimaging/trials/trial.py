@@ -15,8 +15,6 @@ the source of a user's hook, is what makes a stored result stale.
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from packerlabimaging._check import did_you_mean
 from packerlabimaging._registry import Registry
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError
+from packerlabimaging.trials.code import code_of
 from packerlabimaging.trials.fields import Field, Settings, build_section, collect_fields
 from packerlabimaging.trials.inputs import Input, InputConfig
 
@@ -312,6 +311,7 @@ class Trial:
         engine: str | None = None,
         segmentation: str | Path | None = None,
         engine_settings: Mapping[str, Any] | None = None,
+        rois: str | Path | None = None,
         progress: bool = True,
     ) -> Trial:
         """Run a trial on its own, in a results folder of its own; see :meth:`Experiment.run`."""
@@ -319,7 +319,7 @@ class Trial:
 
         experiment = Experiment(self.id, output=output)
         experiment.add(self)
-        experiment.run(engine=engine, segmentation=segmentation, engine_settings=engine_settings, progress=progress)
+        experiment.run(engine=engine, segmentation=segmentation, engine_settings=engine_settings, rois=rois, progress=progress)
         return self
 
     # what a step uses
@@ -340,18 +340,11 @@ class Trial:
 
     @classmethod
     def hook_code(cls, step: str) -> tuple[str, ...]:
-        """Return what identifies the code of a step: our own versions, and a hash of the source of users' hooks."""
+        """Return what identifies the code of a step: our own versions, and hashes of the users' code that it reaches."""
         name = f"make_{step}"
-        found = []
-        for base in cls.__mro__:
-            hook = vars(base).get(name)
-            if hook is None:
-                continue
-            if base.__module__.startswith("packerlabimaging."):
-                found.append(f"{base.__name__} {base.versions.get(step, 1)}")  # type: ignore[attr-defined]
-            else:
-                found.append(f"{type_key(base)} {_source_hash(hook)}")
-        return tuple(found)
+        bases = [base for base in cls.__mro__ if name in vars(base) and issubclass(base, Trial)]
+        ours = [base for base in bases if base.__module__.startswith("packerlabimaging.")]
+        return (*(f"{base.__name__} {base.versions.get(step, 1)}" for base in ours), *code_of(cls, [name]))
 
     def __repr__(self) -> str:
         lines = [f"{self.type_name} '{self.id}'"]
@@ -378,15 +371,6 @@ def _input_config(name: str, given: InputGiven) -> tuple[InputConfig | None, str
             return None, f"the input '{name}': reader = {given['reader']!r} must be the name of a reader."
         return InputConfig(Path(given["path"]), given.get("reader"), dict(given.get("options", {}))), ""
     return None, f"the input '{name}' must be a path, or a table with the key 'path', not {given!r}."
-
-
-def _source_hash(hook: Any) -> str:
-    function = inspect.unwrap(hook)
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):  # typed into an interpreter that keeps no source
-        text = repr((function.__code__.co_code, function.__code__.co_consts))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 Trial._collect()

@@ -203,7 +203,8 @@ def _range(limits: Any, size: int) -> tuple[int, int]:
 
 
 def _is_plane(path: Path) -> bool:
-    return path.is_dir() and sum((path / name).is_file() for name in _FILES) >= 2
+    own = any((path / name).is_file() for name in ("stat.npy", "ops.npy", "db.npy"))  # F.npy is a common name
+    return path.is_dir() and own and sum((path / name).is_file() for name in _FILES) >= 2
 
 
 def _plane_number(path: Path) -> int:

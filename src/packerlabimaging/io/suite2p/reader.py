@@ -29,7 +29,8 @@ class Suite2pReader(Reader):
 
     def detect(self, path: Path) -> bool:
         try:
-            return path.is_dir() and bool(plane_folders(path))
+            ours = (path / "run.json").is_file()  # a run that our engine made has a reader of its own, which knows its trials
+            return path.is_dir() and not ours and bool(plane_folders(path))
         except OSError:
             return False
 
