@@ -219,3 +219,11 @@ def test_can_be_written_and_read_back(tmp_path, suffix):
     check_table(again, "responses")
     assert np.array_equal(again.X, table.X, equal_nan=True)
     assert again.uns[UNS_KEY]["families"].shape == table.uns[UNS_KEY]["families"].shape
+
+
+def test_a_table_without_its_neuropil_coefficients_is_refused():
+    cells, stims = make_cells(n_rois=4, n_stims=4)
+    del cells.obs["offset"]
+    with pytest.raises(SchemaError, match=r"obs lacks \['offset'\]"):
+        compute_responses(cells, stims)
+    assert compute_responses(cells, stims, overrides={"subtract_neuropil": False}).n_obs == 4

@@ -54,7 +54,7 @@ def test_floating_point_does_not_move_a_frame_over_the_border(sampling_hz):
     clock = FrameClock(starts)
     onsets = starts[np.arange(100, 39000, 37)]
     traces = np.arange(40000.0)[None]
-    post = window_means(traces, clock, onsets, onsets + 10 * clock.period)
+    post = window_means(traces, clock, onsets, onsets + 10 * clock.period_s)
     assert np.all(post.means[0] - np.arange(100, 39000, 37) >= 4.0)
     backward = window_means(traces, clock, onsets - 0.5, onsets)
     assert np.all(backward.means[0] < np.arange(100, 39000, 37))

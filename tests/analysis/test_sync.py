@@ -263,7 +263,7 @@ def test_saved_and_read_again(with_protocol):
     audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol() if with_protocol else None)
     again = SyncAudit.from_dict(json.loads(json.dumps(audit.to_dict())))
     np.testing.assert_array_equal(again.clock.starts_s, audit.clock.starts_s)
-    assert (again.clock.source, again.clock.period) == (audit.clock.source, audit.clock.period)
+    assert (again.clock.source, again.clock.period_s) == (audit.clock.source, audit.clock.period_s)
     assert again.findings == audit.findings
     assert again.verdict == audit.verdict
     assert again.stims.equals(audit.stims)

@@ -56,7 +56,7 @@ def test_in_python(lab, lab_data, tmp_path):
     experiment.run(engine="brightest", engine_settings={"n_cells": 8}, progress=False)
     trial = experiment["t-001"]
     assert trial.cells.n_obs <= 8
-    middle = trial.frame_clock.starts_s + 0.5 * trial.frame_clock.period  # mean of a straight line over a frame
+    middle = trial.frame_clock.starts_s + 0.5 * trial.frame_clock.period_s  # mean of a straight line over a frame
     np.testing.assert_allclose(trial.cells.var["pupil_area"], 100 + 2 * middle, atol=2 * 2 / PUPIL_RATE_HZ)
     assert trial.result("pupil_summary")["eye"] == "right"
     loaded = pli.Experiment.load(tmp_path / "out")["t-001"]

@@ -319,13 +319,13 @@ def _rate_findings(
             message = f"The pulses come at {rate:.4f} Hz, the program's settings say {nominal_rate_hz:.4f} Hz."
             advice = "Check that recording and movie belong together."
             findings.append(Finding("rate-differs", message, "warning", where, advice, evidence))
-        elif abs(drift) > clock.period:
+        elif abs(drift) > clock.period_s:
             message = (
                 f"The pulses come at {rate:.4f} Hz, not at the nominal {nominal_rate_hz:.4f} Hz: "
                 f"nominal frame times would be {abs(drift):.2f} s off at the end. The pulses are used."
             )
             findings.append(Finding("nominal-rate-drifts", message, "info", where, evidence=evidence))
-    if program_s is not None and clock.n_frames > 2 and not _follows(clock.starts_s, program_s, clock.period):
+    if program_s is not None and clock.n_frames > 2 and not _follows(clock.starts_s, program_s, clock.period_s):
         message = "The pulses do not follow the program's own frame times, beyond a constant difference of the two clocks."
         advice = "Check that recording and movie belong together."
         findings.append(Finding("pulses-differ-from-program", message, "warning", where, advice))

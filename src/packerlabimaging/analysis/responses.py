@@ -196,6 +196,12 @@ def _cell_traces(cells: AnnData, preset: ResponsePreset) -> tuple[TraceRows, lis
     if "Fneu" not in cells.layers:
         message = "The table has no neuropil traces, so that scores are of uncorrected fluorescence."
         return plain, [Finding("neuropil-missing", message)]
+    lacking = [name for name in ("neuropil_coefficient", "offset") if name not in cells.obs]
+    if lacking:
+        raise SchemaError(
+            f"The cells table has a layer Fneu, but obs lacks {lacking}, so that scores can't be corrected for neuropil. "
+            "Make the table with pp.build_cells, or override subtract_neuropil = False."
+        )
     coefficient = cells.obs["neuropil_coefficient"].to_numpy(np.float32)[:, None]
     offset = cells.obs["offset"].to_numpy(np.float32)[:, None]
 

@@ -97,7 +97,7 @@ def _why_invalid(clock: FrameClock | None, onset_s: float, end_s: float) -> str:
         return "no frame times"
     if onset_s < clock.starts_s[0]:
         return "before the first frame"
-    if onset_s >= clock.starts_s[-1] + clock.period:
+    if onset_s >= clock.starts_s[-1] + clock.period_s:
         return "after the last frame"
     _, inside = clock.frames_at(np.array([onset_s, np.nextafter(end_s, -np.inf) if end_s > onset_s else onset_s]))
     if not inside[0]:

@@ -99,7 +99,7 @@ class SyncAudit:
         return {
             "clock": None
             if clock is None
-            else {"starts_s": clock.starts_s.tolist(), "source": clock.source, "period_s": clock.period},
+            else {"starts_s": clock.starts_s.tolist(), "source": clock.source, "period_s": clock.period_s},
             "triggers_s": self.triggers_s.tolist(),
             "stims": {"id": self.stims.index.tolist(), **{name: _plain(self.stims[name]) for name in self.stims}},
             "light": None
@@ -250,11 +250,11 @@ def _program_clock(frames: _Frames, findings: list[Finding]) -> FrameClock | Non
     advice = "Record the frame clock to be sure."
     if times is not None:
         starts = times if times.ndim == 1 else times[:, frames.plane]
-        period = None if rate is None else 1.0 / rate
-        if np.all(np.diff(starts) > 0) and (len(starts) > 1 or period is not None):
+        period_s = np.nan if rate is None or len(starts) > 1 else 1.0 / rate
+        if np.all(np.diff(starts) > 0) and (len(starts) > 1 or rate is not None):
             message = "No frame clock was recorded: frame times are those that the acquisition program wrote."
             findings.append(Finding("no-frame-clock", message, "warning", advice=advice))
-            return FrameClock(starts, "acquisition program", period if len(starts) < 2 else None)
+            return FrameClock(starts, "acquisition program", period_s)
         findings.append(Finding("frame-times-not-ascending", "The program's frame times do not ascend; they are not used."))
     if rate is not None:
         message = f"No frame times were recorded: they are assumed to follow the nominal rate of {rate:g} Hz, and will drift."

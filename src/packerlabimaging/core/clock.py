@@ -6,6 +6,7 @@ the whole package.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +36,7 @@ class FrameClock:
         ``"hardware"`` (pulses recorded beside the other signals), ``"acquisition program"`` (times that the microscope's
         program wrote), ``"nominal"`` (frame number times nominal period: it drifts, and results say so).
     period_s
-        Frame period in seconds; by default the median interval. Needed where there is only one frame.
+        Frame period in seconds; by default (NaN) the median interval. Needed where there is only one frame.
 
     Raises
     ------
@@ -45,7 +46,7 @@ class FrameClock:
 
     starts_s: np.ndarray
     source: ClockSource = "hardware"
-    period_s: float | None = None
+    period_s: float = math.nan
 
     def __post_init__(self) -> None:
         starts = frozen_array(self.starts_s, np.float64, ndim=1, name="starts_s")
@@ -55,7 +56,7 @@ class FrameClock:
             raise ParameterError("starts_s must be finite and strictly ascending: each frame starts after the one before.")
         object.__setattr__(self, "starts_s", starts)
         period = self.period_s
-        if period is None:
+        if math.isnan(period):
             if len(starts) < 2:
                 raise ParameterError("The period of a clock with a single frame can't be told. Pass period_s.")
             period = float(np.median(np.diff(starts)))
@@ -80,16 +81,10 @@ class FrameClock:
     def rate_hz(self) -> float:
         """Frames per second: mean rate from the first to the last frame, gaps between blocks left out."""
         if self.n_frames < 2:
-            return 1.0 / self.period
+            return 1.0 / self.period_s
         intervals = np.diff(self.starts_s)
-        regular = intervals[intervals <= FRAME_GAP_PERIODS * self.period]
-        return 1.0 / float(np.mean(regular)) if len(regular) else 1.0 / self.period
-
-    @property
-    def period(self) -> float:
-        """Frame period in seconds."""
-        assert self.period_s is not None  # set in __post_init__; for the type checker
-        return self.period_s
+        regular = intervals[intervals <= FRAME_GAP_PERIODS * self.period_s]
+        return 1.0 / float(np.mean(regular)) if len(regular) else 1.0 / self.period_s
 
     @property
     def ends_s(self) -> np.ndarray:
@@ -98,8 +93,8 @@ class FrameClock:
         The last frame lasts one median period.
         """
         ends = np.empty_like(self.starts_s)
-        ends[:-1] = np.minimum(self.starts_s[1:], self.starts_s[:-1] + FRAME_GAP_PERIODS * self.period)
-        ends[-1] = self.starts_s[-1] + self.period
+        ends[:-1] = np.minimum(self.starts_s[1:], self.starts_s[:-1] + FRAME_GAP_PERIODS * self.period_s)
+        ends[-1] = self.starts_s[-1] + self.period_s
         return ends
 
     def frames_at(self, times_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,7 +161,7 @@ class FrameClock:
                 f"Plane {index} of {n_planes} can't be taken from {self.n_frames} ticks. "
                 f"Planes run from 0 to {n_planes - 1}, and one complete volume is needed."
             )
-        return FrameClock(self.starts_s[index::n_planes][:n_volumes], self.source, self.period * n_planes)
+        return FrameClock(self.starts_s[index::n_planes][:n_volumes], self.source, self.period_s * n_planes)
 
     def __repr__(self) -> str:
         return f"FrameClock({self.n_frames} frames, {self.rate_hz:.4f} Hz, starts at {self.starts_s[0]:.4f} s, {self.source})"

@@ -10,6 +10,7 @@ pandas, scipy and anndata are imported inside the functions: importing the packa
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -218,8 +219,8 @@ def rois_of(cells: AnnData) -> RoiSet:
 def clock_of(cells: AnnData) -> FrameClock:
     """Return the frame clock of a ``cells`` table of one trial."""
     own = cells.uns[UNS_KEY]
-    period = None if cells.n_vars > 1 else 1.0 / float(own["rate_hz"])
-    return FrameClock(cells.var["time_s"].to_numpy(np.float64), own["clock_source"], period)
+    period_s = math.nan if cells.n_vars > 1 else 1.0 / float(own["rate_hz"])
+    return FrameClock(cells.var["time_s"].to_numpy(np.float64), own["clock_source"], period_s)
 
 
 def check_table(table: AnnData, kind: TableKind | None = None) -> AnnData:

@@ -167,7 +167,7 @@ def clock(clock: Any, *, nominal_rate_hz: float | None = None, ax: Axes | None =
     boxes = {"intervals": (0.0, 0.0, 0.27, 1.0), "histogram": (0.37, 0.0, 0.24, 1.0), "drift": (0.72, 0.0, 0.28, 1.0)}
     found = panels(axes(ax, (7.4, 2.0)), boxes)
     intervals = np.diff(clock.starts_s)
-    regular = intervals <= FRAME_GAP_PERIODS * clock.period
+    regular = intervals <= FRAME_GAP_PERIODS * clock.period_s
     _draw_intervals(found["intervals"], clock, intervals * 1e3)
     _draw_histogram(found["histogram"], intervals[regular] * 1e3, n_gaps=int(np.sum(~regular)))
     drift = clock.starts_s - clock.starts_s[0] - np.arange(clock.n_frames) / rate
@@ -182,13 +182,13 @@ def clock(clock: Any, *, nominal_rate_hz: float | None = None, ax: Axes | None =
 def _draw_intervals(ax: Axes, clock: FrameClock, intervals_ms: np.ndarray) -> None:
     times, values = trace_line(clock.starts_s[:-1], intervals_ms, gap_s=np.inf)
     ax.plot(times, values, color=BLACK, lw=0.5)
-    ax.axhline(clock.period * 1e3, color=ORANGE, lw=0.8)
-    if np.max(intervals_ms) > 5 * clock.period * 1e3:
+    ax.axhline(clock.period_s * 1e3, color=ORANGE, lw=0.8)
+    if np.max(intervals_ms) > 5 * clock.period_s * 1e3:
         ax.set_yscale("log")
     else:
-        ax.set_ylim(*_at_least(*ax.get_ylim(), LEAST_RANGE * clock.period * 1e3))
+        ax.set_ylim(*_at_least(*ax.get_ylim(), LEAST_RANGE * clock.period_s * 1e3))
         ax.ticklabel_format(axis="y", useOffset=False)
-    ax.set(xlabel="time (s)", ylabel="frame interval (ms)", title=f"median {clock.period * 1e3:.3f} ms")
+    ax.set(xlabel="time (s)", ylabel="frame interval (ms)", title=f"median {clock.period_s * 1e3:.3f} ms")
 
 
 def _draw_histogram(ax: Axes, intervals_ms: np.ndarray, *, n_gaps: int) -> None:
