@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -36,3 +38,17 @@ def test_nothing_and_unknown_are_told_apart(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(UnknownFormatError, match="packio"):
         inspect_all(tmp_path / "notes.txt")
+
+
+def test_run_json_of_another_program_hides_nothing(tmp_path):
+    (tmp_path / "run.json").write_text('{"mouse": 7}')
+    write_paq(tmp_path / "good.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
+    assert [found.format for found in inspect_all(tmp_path)] == ["packio"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_not_opened(tmp_path):
+    for name in ("a.paq", "a.tif", "a.xml"):
+        os.mkfifo(tmp_path / name)
+        with pytest.raises(UnknownFormatError):
+            inspect_all(tmp_path / name)

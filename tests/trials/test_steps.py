@@ -52,6 +52,17 @@ def test_a_changed_input_makes_all_that_rests_on_it_stale(tmp_path, numbers):
     assert RUNS[2:] == ["t-1.total", "t-1.scaled"]
 
 
+def test_an_input_that_changes_while_its_step_runs_makes_it_stale(tmp_path, numbers, monkeypatch):
+    def make_total(self):
+        found = self.numbers["numbers"]
+        numbers.write_text("1\n2\n4\n")
+        return {"total": float(len(found.name))}
+
+    monkeypatch.setattr(NumbersTrial, "make_total", make_total)
+    made = experiment(tmp_path, numbers).run()
+    assert reasons(made)["t-1.total"] == ("stale", "the input t-1:numbers changed")
+
+
 def test_a_changed_setting_makes_only_the_step_that_read_it_stale(tmp_path, numbers):
     experiment(tmp_path, numbers).run()
     made = experiment(tmp_path, numbers, settings={"scale": {"factor": 10.0}}).run()
@@ -170,6 +181,7 @@ def test_damaged_receipts_are_named(tmp_path, numbers):
         ({"inputs": [1]}, "inputs Input should be an object"),
         ({"parameters": {"a:b": 1}}, "'a:b' names nothing"),
         ({"owner": None}, "owner Input should be"),
+        ({"findings": [{"x": 1}]}, "a finding is not one"),
     ]:
         path.write_text(json.dumps(whole | fault))
         with pytest.raises(StoreError, match=reason):

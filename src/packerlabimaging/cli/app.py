@@ -6,6 +6,7 @@ shows it. Anything heavy is imported inside the commands, so that ``pli --help``
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name that the terminal can't show is no reason to fail
     try:
         app(args=arguments, prog_name="pli")
     except (PackerLabImagingError, OSError) as error:  # OSError: the disk is full, gone, read-only ...

@@ -24,7 +24,7 @@ _STATE_STYLE = {"done": "green", "stale": "yellow", "missing": "dim"}
 
 def print_json(values: Any) -> None:
     """Print JSON to stdout, nothing else."""
-    print(json.dumps(to_plain(values), indent=2, ensure_ascii=False))
+    print(json.dumps(to_plain(values), indent=2))
 
 
 def _console() -> Console:

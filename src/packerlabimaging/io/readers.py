@@ -101,6 +101,8 @@ def find_readers(path: str | Path, kind: Kind | None = None) -> list[Reader]:
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
+    if not (path.is_file() or path.is_dir()):  # a pipe or device: opening it could wait for ever
+        return []
     candidates = [cls() for cls in readers.all().values() if kind is None or cls.kind == kind]
     return [reader for reader in candidates if reader.detect(path)]
 

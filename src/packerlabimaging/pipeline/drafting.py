@@ -6,12 +6,14 @@ candidate. Each pair says why it was made; what can't be told is left as a comme
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packerlabimaging._files import replacing
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import ParameterError, StoreError, UnknownFormatError
 from packerlabimaging.pipeline.discovery import Recording, find_recordings
@@ -76,8 +78,8 @@ def draft_experiment(raw_folder: str | Path, *, path: str | Path = "experiment.t
     trials = _pair(movies, found)
     findings = tuple(_open_choices(trials, found))
     text = _text(raw_folder, path, trials, [recording.path for recording in found if recording.kind == "segmentation"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return Draft(path, text, tuple(trials), findings)
 
 
@@ -188,5 +190,8 @@ def _quoted(target: Path, file: Path) -> str:
         text = Path(os.path.relpath(target, file.parent)).as_posix()
     except ValueError:  # another drive
         text = target.as_posix()
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ParameterError(f"The name of {text!r} is not valid text, so no experiment file can hold it. Rename it.") from error
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's, but for this one

@@ -39,7 +39,7 @@ def _inspect(recording: Recording) -> Inspection:
     """Describe one of several recordings; a damaged one must not hide the others."""
     try:
         return recording.reader.inspect(recording.path)
-    except PackerLabImagingError as error:
+    except (PackerLabImagingError, OSError) as error:
         finding = Finding("unreadable", str(error), severity="error", where=str(recording.path))
         return Inspection(str(recording.path), recording.reader.name, recording.kind, findings=(finding,))
 

@@ -257,7 +257,11 @@ class RunReader(Reader):
     description = "a segmentation run of packerlabimaging, a folder with run.json"
 
     def detect(self, path: Path) -> bool:
-        return (path / RUN_FILE).is_file()
+        """Say whether the folder holds a ``run.json`` of ours; other programs write files of that name, too."""
+        try:
+            return b'"trial_frames"' in (path / RUN_FILE).read_bytes()
+        except OSError:
+            return False
 
     def open(self, path: Path, **options: Any) -> Segmentation:
         """Load the run; there are no options."""

@@ -165,6 +165,9 @@ class StepRunner:
         """Run one step and write its receipt."""
         started = now()
         members = self.experiment.trials_of(owner) if step == SEGMENTATION else [self.experiment[owner]]
+        for trial in members:
+            for name in trial.inputs:
+                self._input(f"{trial.id}:{name}")  # as they are before the step reads them: a later change makes it stale
         with warnings.catch_warnings(record=True) as caught, ExitStack() as stack:
             warnings.simplefilter("always")
             used = {trial.id: stack.enter_context(trial.noting()) for trial in members}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packerlabimaging._files import write_json
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import StoreError
 
 if TYPE_CHECKING:
@@ -148,6 +149,11 @@ class Store:
             for name in names:
                 if name != "segmentation" and name.count(":") != parts - 1:
                     raise _damaged(path, f"'{name}' names nothing that a step can use")
+        try:
+            for values in receipt.findings:
+                Finding.from_dict(values)
+        except (ValueError, TypeError, KeyError) as error:
+            raise _damaged(path, f"a finding is not one ({error!r})") from error
         return receipt
 
     def receipts(self) -> list[Receipt]:
