@@ -303,6 +303,14 @@ def load_run(folder: str | Path) -> Segmentation:
     if not description["finished"]:
         raise StoreError(f"The segmentation run in '{folder}' did not finish. Run it again.")
     trial_frames = {trial: (int(start), int(stop)) for trial, (start, stop) in description["trial_frames"].items()}
-    loaded = get_engine(description["engine"]).load(folder)
+    engine = get_engine(description["engine"])
+    try:
+        loaded = engine.load(folder)
+    except PackerLabImagingError:
+        raise
+    except Exception as error:  # whatever an engine's own files give when they are damaged
+        raise StoreError(
+            f"The segmentation run in '{folder}' is damaged: {type(error).__name__}: {error}. Run it again."
+        ) from error
     made_by = loaded.engine or f"{description['engine']} {description['engine_version']}"
     return replace(loaded, trial_frames=trial_frames, source=str(folder), engine=made_by)

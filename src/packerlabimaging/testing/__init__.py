@@ -1,4 +1,4 @@
-"""Contract tests for engines of other packages: subclass them in your own tests. Needs pytest."""
+"""Contract tests for readers, engines and trial types of other packages: subclass them in your own tests. Needs pytest."""
 
 import lazy_loader
 

@@ -1,0 +1,114 @@
+"""Every reader passes the one contract; samples are written by the rig's writers, or by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
+from packerlabimaging.io import PaqWriter, PrairieViewWriter, write_naparm
+from packerlabimaging.segmentation import run_engine
+from packerlabimaging.testing import ReaderContract, make_tiny_job
+
+FRAMES = np.random.default_rng(0).integers(0, 8000, (6, 12, 17)).astype(np.uint16)
+
+
+class TestPrairieView(ReaderContract):
+    name = "prairieview"
+
+    def make_sample(self, folder):
+        path = folder / "t-001"
+        metadata = ImagingMetadata(frame_shape_px=FRAMES.shape[1:], pixel_size_um=(2.0, 1.5), frame_rate_hz=30.0)
+        with PrairieViewWriter(path, metadata=metadata) as writer:
+            writer.write(FRAMES, np.arange(len(FRAMES)) / 30)
+        return path
+
+
+class TestTiff(ReaderContract):
+    name = "tiff"
+    options = {"frame_rate_hz": 30.0}
+
+    def make_sample(self, folder):
+        path = folder / "stack.tif"
+        tifffile.imwrite(path, FRAMES, photometric="minisblack")
+        return path
+
+
+class TestPackIO(ReaderContract):
+    name = "packio"
+
+    def make_sample(self, folder):
+        path = folder / "t-001.paq"
+        with PaqWriter(path, rate_hz=1000.0, names=["frame_clock", "voltage"]) as writer:
+            writer.write(np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32))
+        return path
+
+
+class TestNaparm(ReaderContract):
+    name = "naparm"
+
+    def make_sample(self, folder):
+        protocol = PhotostimProtocol(
+            targets_px=np.array([[0, 10, 20], [0, 30, 40], [0, 12, 50.0]]),
+            image_shape_px=(64, 64),
+            groups=((0, 1), (2,)),
+            rows=(PhotostimRow(0, 3, 0.02, 0.005), PhotostimRow(1, 3, 0.02, 0.005)),
+            n_stims=5,
+            spiral_diameter_um=10.0,
+        )
+        return write_naparm(folder / "ps_001", protocol, pixel_size_um=(1.0, 1.0))
+
+
+class TestRun(ReaderContract):
+    name = "packerlabimaging-run"
+
+    def make_sample(self, folder):
+        run_engine("masks", make_tiny_job(with_rois=True), folder / "run", settings={"register": False})
+        return folder / "run"
+
+
+class TestSuite2p(ReaderContract):
+    name = "suite2p"
+
+    def make_sample(self, folder):
+        plane = folder / "suite2p" / "plane0"
+        plane.mkdir(parents=True)
+        rng = np.random.default_rng(2)
+        stat = np.empty(3, dtype=object)
+        for index in range(3):
+            y, x = np.mgrid[4 + 8 * index : 8 + 8 * index, 5:9]
+            stat[index] = {
+                "ypix": y.ravel(),
+                "xpix": x.ravel(),
+                "lam": np.ones(16, np.float32),
+                "npix": 16,
+                "med": [6 + 8 * index, 7],
+            }
+        np.save(plane / "stat.npy", stat, allow_pickle=True)
+        np.save(
+            plane / "ops.npy",
+            np.array({"Ly": 32, "Lx": 20, "fs": 30.0, "meanImg": np.ones((32, 20), np.float32)}),
+            allow_pickle=True,
+        )
+        np.save(plane / "iscell.npy", np.array([[1, 0.9], [0, 0.1], [1, 0.8]]))
+        for name in ("F", "Fneu", "spks"):
+            np.save(plane / f"{name}.npy", rng.random((3, 40)).astype(np.float32))
+        return folder / "suite2p"
+
+
+def test_every_installed_reader_is_under_the_contract():
+    from packerlabimaging.io.readers import readers
+
+    ours = {name for name, cls in readers.all().items() if cls.__module__.startswith("packerlabimaging.")}
+    tested = {cls.name for cls in ReaderContract.__subclasses__() if cls.__module__ == __name__}
+    assert ours - tested <= {"binary"}, "write a contract test for the new reader"
+
+
+@pytest.mark.parametrize("name", ["binary"])
+def test_bare_pixels_are_tested_elsewhere(name):
+    """Bare pixels carry no header, so the contract's cut files make shorter movies; see tests/io/test_binary.py."""
+    from packerlabimaging.io.readers import readers
+
+    assert readers.get(name).kind == "movie"
