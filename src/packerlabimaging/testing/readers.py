@@ -15,6 +15,7 @@ import pytest
 from packerlabimaging._provenance import to_plain
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import PhotostimProtocol
+from packerlabimaging.core.schema import findings_of
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.core.signals import Signals
 from packerlabimaging.errors import MissingFileError, PackerLabImagingError
@@ -83,7 +84,7 @@ class ReaderContract:
     def test_opens_to_a_value_of_its_kind(self, reader: Reader, sample: Path) -> None:
         value = self.open(reader, sample)
         assert isinstance(value, _VALUES[reader.kind])
-        assert all(finding.code and finding.message for finding in value.findings)
+        assert all(finding.code and finding.message for finding in findings_of(value))
 
     def test_travels_to_another_process_as_a_recipe(self, reader: Reader, sample: Path) -> None:
         value = self.open(reader, sample)

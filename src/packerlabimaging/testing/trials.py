@@ -41,9 +41,14 @@ class TrialContract:
 
     def test_a_mistyped_name_is_refused_with_the_choices(self, experiment: Experiment) -> None:
         cls = type(next(iter(experiment)))
-        for wrong in ({"no_such_field": 1}, {"inputs": {"no_such_input": "x"}}, {"settings": {"no_such_section": {}}}):
+        wrong: list[dict[str, Any]] = [
+            {"no_such_field": 1},
+            {"inputs": {"no_such_input": "x"}},
+            {"settings": {"no_such_section": {}}},
+        ]
+        for given in wrong:
             with pytest.raises(ConfigError, match="no_such"):
-                cls("t", **wrong)  # type: ignore[arg-type]
+                cls("t", **given)
 
     def test_its_description_makes_the_same_trial(self, experiment: Experiment) -> None:
         values = experiment.config.to_dict(base=experiment.output)
