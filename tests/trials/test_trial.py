@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from lab_trials import NumbersTrial, RememberingTrial
 
-from packerlabimaging.errors import ConfigError, MissingInputError, NotComputedError, ParameterError
+from packerlabimaging.core.findings import Finding
+from packerlabimaging.errors import ConfigError, MissingInputError, NotComputedError, ParameterError, SyncError
 from packerlabimaging.trials import AllOpticalTrial, Experiment, SignalsInput, Trial, TwoPhotonImagingTrial
 from packerlabimaging.trials.trial import trial_types
 
@@ -53,6 +55,13 @@ def test_a_missing_input_says_what_to_pass():
         _ = NumbersTrial("t").numbers
     with pytest.raises(MissingInputError, match="the photostimulation protocol"):
         _ = AllOpticalTrial("t").photostim
+
+
+def test_stimulation_times_cannot_be_accepted_away(monkeypatch):
+    lost = Finding("no-stim-times", "There is no channel of trigger pulses.", "error")
+    monkeypatch.setattr(AllOpticalTrial, "sync", SimpleNamespace(light=None, findings=(lost,)))
+    with pytest.raises(SyncError, match="(?s)'t' has no stimulation times.*no-stim-times: There is no channel"):
+        _ = AllOpticalTrial("t").artefact
 
 
 def test_targets_cannot_be_scored_without_their_pixels():

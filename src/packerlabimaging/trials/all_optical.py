@@ -14,6 +14,7 @@ from packerlabimaging.analysis.sync import SyncAudit
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import rois_of
 from packerlabimaging.core.streaming import Reducer, RoiTraces
+from packerlabimaging.errors import SyncError
 from packerlabimaging.trials.inputs import PhotostimInput
 from packerlabimaging.trials.settings import ArtefactSettings
 from packerlabimaging.trials.two_photon import TwoPhotonImagingTrial
@@ -43,9 +44,22 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
 
     @property
     def artefact(self) -> np.ndarray:
-        """Frames that stimulation light reached, with guard frames, boolean ``(n_frames,)``."""
+        """Frames that stimulation light reached, with guard frames, boolean ``(n_frames,)``.
+
+        Raises
+        ------
+        SyncError
+            If there are no stimulation times, also where the findings that say so were accepted.
+        """
         audit = self.sync
-        assert audit.light is not None  # make_sync always passes a protocol
+        if audit.light is None:
+            faults = "\n".join(
+                f"- {finding.code}: {finding.message}" for finding in audit.findings if finding.severity == "error"
+            )
+            raise SyncError(
+                f"Trial '{self.id}' has no stimulation times, and no finding can be accepted in their place:\n{faults}\n"
+                "Mend the input, name the channel of the triggers, or analyse the trial as a TwoPhotonImagingTrial."
+            )
         return pp.compute_artefact_mask(audit.clock, audit.light, guard_frames=self.settings["artefacts"].guard_frames)
 
     @property
