@@ -27,7 +27,7 @@ from packerlabimaging.segmentation.suite2p.program import import_suite2p
 from packerlabimaging.segmentation.suite2p.registration import choose_frames, register
 from packerlabimaging.segmentation.suite2p.settings import engine_settings, suite2p_settings
 
-_BINARY_SHARE = 0.1
+_BINARY_SHARE = 0.04
 """Part of a run that goes into writing the binary, for the progress bar."""
 
 _MIN_FRAMES = 50

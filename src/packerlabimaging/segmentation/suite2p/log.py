@@ -17,18 +17,15 @@ TOTAL = 1000
 """Progress is told in thousandths."""
 
 _STAGES = (
-    ("----------- REGISTRATION", 120, 160),
-    ("Registering", 160, 560),
-    ("Registration metrics", 620, 620),
-    ("----------- ROI DETECTION", 620, 640),
-    ("Binning movie", 640, 690),
-    ("Binned movie", 690, 780),
-    ("Detected", 800, 800),
-    ("----------- EXTRACTION", 800, 820),
-    ("Extracting fluorescence", 820, 960),
-    ("----------- SPIKE DECONVOLUTION", 960, 970),
-    ("Deconvolving", 970, 985),
-    ("----------- ROI CLASSIFICATION", 985, 990),
+    ("----------- REGISTRATION", 45, 120),
+    ("Reference image", 120, 900),
+    ("----------- ROI DETECTION", 900, 910),
+    ("Binning movie", 910, 925),
+    ("Binned movie", 925, 945),
+    ("----------- EXTRACTION", 950, 955),
+    ("Extracting fluorescence", 955, 985),
+    ("----------- SPIKE DECONVOLUTION", 985, 990),
+    ("----------- ROI CLASSIFICATION", 990, 995),
 )
 """Start of a message, and the thousandths of a run at which it comes and at which its loop ends.
 

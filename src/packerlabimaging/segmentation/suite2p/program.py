@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from packerlabimaging._optional import import_optional
+from packerlabimaging.errors import MissingDependencyError
 
 LOGGERS = ("suite2p", "cellpose")
 """Where Suite2p's messages go."""
@@ -44,7 +45,7 @@ def import_suite2p() -> ModuleType:
     Raises
     ------
     MissingDependencyError
-        If it is not installed.
+        If it is not installed, or too old.
 
     Notes
     -----
@@ -55,7 +56,13 @@ def import_suite2p() -> ModuleType:
     import_optional("torch", extra="suite2p", purpose="The engine 'suite2p'")
     with _other_home(), _silent_loggers():
         mend_torchvision()
-        return import_optional("suite2p", extra="suite2p", purpose="The engine 'suite2p'")
+        module = import_optional("suite2p", extra="suite2p", purpose="The engine 'suite2p'")
+    if not hasattr(module, "default_settings"):
+        raise MissingDependencyError(
+            "The installed Suite2p is older than 1.1, whose programming interface the engine 'suite2p' uses. "
+            'Install a newer one with: pip install --upgrade "packerlabimaging[suite2p]"'
+        )
+    return module
 
 
 def mend_torchvision() -> bool:
