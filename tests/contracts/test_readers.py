@@ -112,3 +112,28 @@ def test_bare_pixels_are_tested_elsewhere(name):
     from packerlabimaging.io.readers import readers
 
     assert readers.get(name).kind == "movie"
+
+
+def test_a_reader_of_a_container_gives_way_to_one_that_knows_the_program(tmp_path, monkeypatch):
+    from packerlabimaging.io.readers import Inspection, Reader, find_reader, readers
+
+    class LabTiffReader(Reader):
+        name = "lab-tiff"
+        kind = "movie"
+        description = "TIFF stacks of our lab"
+
+        def detect(self, path):
+            return path.name.startswith("lab_")
+
+        def open(self, path, **options):
+            raise NotImplementedError
+
+        def inspect(self, path):
+            return Inspection(str(path), self.name, self.kind)
+
+    monkeypatch.setitem(readers._registered, "lab-tiff", LabTiffReader)
+    for name in ("lab_1.tif", "other.tif"):
+        tifffile.imwrite(tmp_path / name, FRAMES, photometric="minisblack")
+    assert find_reader(tmp_path / "lab_1.tif", "movie").name == "lab-tiff"
+    assert find_reader(tmp_path / "other.tif", "movie").name == "tiff"
+    assert find_reader(tmp_path / "lab_1.tif", "movie", reader="tiff").name == "tiff"

@@ -68,6 +68,8 @@ class Reader(ABC):
     """What ``open`` returns: a Movie, Signals, a PhotostimProtocol or a Segmentation."""
     description: ClassVar[str]
     """One line for lists and errors: program, file names."""
+    generic: ClassVar[bool] = False
+    """True for a reader of a container such as TIFF: it gives way to a reader of the same kind that knows the program."""
 
     @abstractmethod
     def detect(self, path: Path) -> bool:
@@ -104,7 +106,9 @@ def find_readers(path: str | Path, kind: Kind | None = None) -> list[Reader]:
     if not (path.is_file() or path.is_dir()):  # a pipe or device: opening it could wait for ever
         return []
     candidates = [cls() for cls in readers.all().values() if kind is None or cls.kind == kind]
-    return [reader for reader in candidates if reader.detect(path)]
+    found = [reader for reader in candidates if reader.detect(path)]
+    specific = {reader.kind for reader in found if not reader.generic}
+    return [reader for reader in found if not (reader.generic and reader.kind in specific)]
 
 
 def find_reader(path: str | Path, kind: Kind, *, reader: str | None = None) -> Reader:

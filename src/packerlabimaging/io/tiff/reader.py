@@ -21,21 +21,20 @@ from packerlabimaging.io.tiff.stack import ImageOrder, TiffStack, read_stack
 class TiffReader(Reader):
     """TIFF stacks and folders of numbered TIFFs, classic and BigTIFF, from any program.
 
-    A folder that PrairieView wrote belongs to the reader ``prairieview``, which knows its order and times; a single file
-    always belongs to this one.
+    It gives way to readers that know the program: a folder that PrairieView wrote belongs to ``prairieview``, which knows its
+    order and times.
     """
 
     name = "tiff"
     kind = "movie"
     description = "a TIFF stack, or a folder of numbered TIFF files"
+    generic = True
 
     def detect(self, path: Path) -> bool:
-        """Say whether ``path`` is a TIFF file, or a folder that holds some and is not PrairieView's."""
-        from packerlabimaging.io.prairieview.folder import is_prairieview_folder
-
+        """Say whether ``path`` is a TIFF file, or a folder that holds some."""
         try:
             if path.is_dir():
-                return any(is_tiff_name(name) for name in list_files(path)) and not is_prairieview_folder(path)
+                return any(is_tiff_name(name) for name in list_files(path))
             with path.open("rb") as file:
                 return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
         except OSError:
