@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packerlabimaging.errors import MissingFileError
-from packerlabimaging.io.readers import Reader, find_readers
+from packerlabimaging.io.readers import KINDS, Reader, find_readers
+from packerlabimaging.trials.experiment import EXPERIMENT_FILE
 
 MAX_DEPTH = 6
 
@@ -27,8 +28,10 @@ class Recording:
 def find_recordings(folder: str | Path, *, max_depth: int = MAX_DEPTH) -> list[Recording]:
     """Find everything below a folder that a reader recognises.
 
-    A recognised folder is one recording and its files are not looked at again, except for folders in it: a protocol or a
-    segmentation often lies inside a movie's folder. Hidden files and links are left out.
+    A recognised folder is one recording, and what belongs to it is not listed again: the files of a movie with its reference
+    images and projections, the target images of a protocol, the planes of a segmentation. A protocol or a segmentation that
+    lies inside a movie's folder is found, and so are recordings beside the ``suite2p/`` of a folder. Results folders of this
+    package, hidden files and links are left out.
 
     Parameters
     ----------
@@ -46,21 +49,25 @@ def find_recordings(folder: str | Path, *, max_depth: int = MAX_DEPTH) -> list[R
     if not folder.is_dir():
         raise MissingFileError(f"There is no folder '{folder}'. Check the path, and that its disk is connected.")
     found: list[Recording] = []
-    _search(folder, max_depth, found)
+    _search(folder, max_depth, found, kinds=frozenset(KINDS))
     return found
 
 
-def _search(folder: Path, depth: int, found: list[Recording]) -> None:
-    readers = find_readers(folder)
-    found += [Recording(folder, reader) for reader in readers]
-    inner = {"segmentation", "photostim"}
-    if any(reader.kind in inner for reader in readers):
-        return  # plane folders, Targets/ and the like are parts of it
+def _search(folder: Path, depth: int, found: list[Recording], *, kinds: frozenset[str]) -> None:
+    if (folder / EXPERIMENT_FILE).is_file() and (folder / "receipts").is_dir():
+        return
+    here = [reader for reader in find_readers(folder) if reader.kind in kinds]
+    found += [Recording(folder, reader) for reader in here]
+    own = {reader.kind for reader in here}
+    if "photostim" in own:
+        return
+    inner = kinds - own  # a movie's References/ are no movies, a segmentation's planes no further segmentations
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.is_symlink():
             continue
         if path.is_dir():
-            if depth > 0:
-                _search(path, depth - 1, found)
-        elif not readers:
-            found += [Recording(path, reader) for reader in find_readers(path)]
+            part = "segmentation" in own and any(reader.kind == "segmentation" for reader in find_readers(path))
+            if depth > 0 and not part:
+                _search(path, depth - 1, found, kinds=inner)
+        elif "movie" not in own:
+            found += [Recording(path, reader) for reader in find_readers(path) if reader.kind in inner]
