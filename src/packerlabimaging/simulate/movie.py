@@ -56,13 +56,13 @@ def make_shifts(parameters: SimulationParameters) -> np.ndarray:
         ``(y, x)`` in pixels, shape ``(n_frames, 2)``: by how much the scene is moved down and to the right. It is smooth
         noise about zero plus a slow drift from minus to plus half of ``drift_px``.
     """
-    from scipy.signal import lfilter
-
     rng = random_generator(parameters, "motion")
     keep = np.exp(-1.0 / (MOTION_TIMESCALE_S * parameters.true_rate_hz))
-    innovations = rng.standard_normal((parameters.n_frames, 2)) * np.sqrt(1.0 - keep**2)
-    innovations[0] /= np.sqrt(1.0 - keep**2)  # stationary from the first frame on
-    wander = np.clip(lfilter([1.0], [1.0, -keep], innovations, axis=0), -4.0, 4.0) * parameters.motion_px
+    unit = rng.standard_normal((parameters.n_frames, 2))
+    unit[1:] *= np.sqrt(1.0 - keep**2)  # stationary, with unit variance, from the first frame on
+    for frame in range(1, len(unit)):
+        unit[frame] += keep * unit[frame - 1]
+    wander = np.clip(unit, -4.0, 4.0) * parameters.motion_px
     direction = rng.uniform(0.0, 2 * np.pi)
     drift = np.linspace(-0.5, 0.5, parameters.n_frames)[:, None] * parameters.drift_px
     return wander + drift * np.array([np.sin(direction), np.cos(direction)])

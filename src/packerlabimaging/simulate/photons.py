@@ -77,10 +77,12 @@ def draw_photons(expected: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @cache
 def _alias_tables() -> tuple[np.ndarray, np.ndarray]:
     """Return, for every step and slot, the chance (of 65,536) that the slot's own count is taken, and the other count."""
-    from scipy.stats import poisson
+    from scipy.special import gammaln, xlogy
 
     steps = np.arange(round(TABLE_PHOTONS / STEP_PHOTONS) + 2) * STEP_PHOTONS
-    left = poisson.pmf(np.arange(_SLOTS), steps[:, None]) * _SLOTS  # 1 is a slot's fair share
+    count = np.arange(_SLOTS)
+    poisson = np.exp(xlogy(count, steps[:, None]) - steps[:, None] - gammaln(count + 1))
+    left = poisson * _SLOTS  # 1 is a slot's fair share
     rows = np.arange(len(steps))
     chances, others = np.ones_like(left), np.tile(np.arange(_SLOTS), (len(steps), 1))
     open_ = np.ones(left.shape, bool)
