@@ -15,7 +15,8 @@ from packerlabimaging.trials import Experiment
 
 def write_movie(folder):
     folder.mkdir()
-    tifffile.imwrite(folder / "stack.tif", np.zeros((3, 4, 5), np.uint16))
+    for number in (1, 2):
+        tifffile.imwrite(folder / f"frame_{number:03d}.tif", np.zeros((4, 5), np.uint16))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="such names are not possible")

@@ -10,6 +10,7 @@ from packerlabimaging.io.readers import KINDS, Reader, find_readers
 from packerlabimaging.trials.experiment import EXPERIMENT_FILE
 
 MAX_DEPTH = 6
+IMAGE_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ def find_recordings(folder: str | Path, *, max_depth: int = MAX_DEPTH) -> list[R
     """Find everything below a folder that a reader recognises.
 
     A recognised folder is one recording, and what belongs to it is not listed again: the files of a movie with its reference
-    images and projections, the target images of a protocol, the planes of a segmentation. A protocol or a segmentation that
-    lies inside a movie's folder is found, and so are recordings beside the ``suite2p/`` of a folder. Results folders of this
-    package, hidden files and links are left out.
+    images and projections, the target images of a protocol, the planes of a segmentation. Signals, a protocol or a
+    segmentation inside a movie's folder are found, and so are recordings beside the ``suite2p/`` of a folder. Results folders
+    of this package, hidden files and links are left out.
 
     Parameters
     ----------
@@ -69,5 +70,5 @@ def _search(folder: Path, depth: int, found: list[Recording], *, kinds: frozense
             part = "segmentation" in own and any(reader.kind == "segmentation" for reader in find_readers(path))
             if depth > 0 and not part:
                 _search(path, depth - 1, found, kinds=inner)
-        elif "movie" not in own:
+        elif not ("movie" in own and path.suffix.lower() in IMAGE_SUFFIXES):  # thousands of frames need no second look
             found += [Recording(path, reader) for reader in find_readers(path) if reader.kind in inner]

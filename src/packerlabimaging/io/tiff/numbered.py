@@ -46,6 +46,12 @@ def is_tiff_name(name: str) -> bool:
     return name.lower().endswith(TIFF_SUFFIXES) and not name.startswith(".")
 
 
+def has_series(names: Iterable[str]) -> bool:
+    """Say whether at least two of the names are TIFF files of one numbered series."""
+    tiffs = [name for name in names if is_tiff_name(name)]
+    return any(len(members) > 1 for members in _group(tiffs).values())
+
+
 def find_series(folder: Path, names: Iterable[str], *, pattern: str | None = None) -> NumberedFiles:
     """Return the one series of numbered TIFF files of a folder.
 

@@ -14,7 +14,7 @@ from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError, ParameterError
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.tiff.movie import TiffMovie
-from packerlabimaging.io.tiff.numbered import check_gaps, find_series, is_tiff_name, list_files
+from packerlabimaging.io.tiff.numbered import check_gaps, find_series, has_series, list_files
 from packerlabimaging.io.tiff.stack import ImageOrder, TiffStack, read_stack
 
 
@@ -31,10 +31,10 @@ class TiffReader(Reader):
     generic = True
 
     def detect(self, path: Path) -> bool:
-        """Say whether ``path`` is a TIFF file, or a folder that holds some."""
+        """Say whether ``path`` is a TIFF file, or a folder that holds a numbered series of them."""
         try:
             if path.is_dir():
-                return any(is_tiff_name(name) for name in list_files(path))
+                return has_series(list_files(path))
             with path.open("rb") as file:
                 return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
         except OSError:
