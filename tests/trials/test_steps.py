@@ -191,6 +191,16 @@ def test_damaged_receipts_are_named(tmp_path, numbers):
         made.run()
 
 
+def test_a_damaged_result_is_named_and_made_again_once_it_is_deleted(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    (path,) = (tmp_path / "out" / "trials" / "t-1").glob("total-*")
+    path.write_text("{")
+    with pytest.raises(StoreError, match=r"step 'total' of 't-1' is damaged: '.*total-.*Delete it and run again"):
+        experiment(tmp_path, numbers)["t-1"].result("total")
+    path.unlink()
+    assert experiment(tmp_path, numbers).run()["t-1"].result("scaled").tolist() == [12.0]
+
+
 @pytest.mark.parametrize("place", ["a-file", "x" * 300])
 def test_an_output_that_cannot_be_a_folder_is_told(tmp_path, numbers, place):
     (tmp_path / "a-file").write_text("")

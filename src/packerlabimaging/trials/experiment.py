@@ -12,7 +12,7 @@ from packerlabimaging._check import did_you_mean
 from packerlabimaging._files import write_json
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
-from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError, StoreError
+from packerlabimaging.errors import ConfigError, NotComputedError, PackerLabImagingError, ParameterError, StoreError
 from packerlabimaging.io.readers import find_reader, open_segmentation
 from packerlabimaging.io.rois import read_rois
 from packerlabimaging.segmentation.engine import EngineJob, complete_settings, engines, get_engine, load_run
@@ -358,4 +358,13 @@ class Experiment:
         path = self.store.result_path(receipt)
         if receipt.codec == "engine":
             return load_run(path).of_trial(trial.id)
-        return codec_named(receipt.codec).read(path)
+        codec = codec_named(receipt.codec)
+        try:
+            return codec.read(path)
+        except PackerLabImagingError:
+            raise
+        except Exception as error:  # each format's library has its own
+            raise StoreError(
+                f"The result of step '{receipt.step}' of '{receipt.owner}' is damaged: '{path}' "
+                f"({type(error).__name__}: {error}). Delete it and run again."
+            ) from error
