@@ -42,6 +42,12 @@ class FrameClock:
     ------
     ParameterError
         If there is no frame, or starts are not finite and strictly ascending, or the period can't be told.
+
+    Examples
+    --------
+    >>> clock = FrameClock(np.array([1.0, 1.5, 2.0, 2.5]))
+    >>> clock.frame_at(1.5), clock.frame_at(1.4999), clock.frame_at(0.9)
+    (1, 0, None)
     """
 
     starts_s: np.ndarray

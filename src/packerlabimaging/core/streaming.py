@@ -84,6 +84,14 @@ def stream(
     -------
     dict
         ``reducer.result()`` by name.
+
+    Examples
+    --------
+    >>> from packerlabimaging.core import ArrayMovie
+    >>> movie = ArrayMovie(np.arange(24, dtype=np.uint16).reshape(6, 2, 2))
+    >>> found = stream(movie, {"images": Projections(), "fov": FovTrace()})
+    >>> found["images"]["mean"].tolist(), found["fov"].tolist()
+    ([[10.0, 11.0], [12.0, 13.0]], [1.5, 5.5, 9.5, 13.5, 17.5, 21.5])
     """
     frame_bytes = max(1, int(np.prod(movie.frame_shape_px)) * movie.dtype.itemsize)
     size = chunk_frames or max(1, CHUNK_BYTES // frame_bytes)

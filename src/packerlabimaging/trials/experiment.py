@@ -39,10 +39,14 @@ class Experiment:
 
     Examples
     --------
-    >>> experiment = Experiment("RL109", output="results/RL109")
-    >>> experiment.add(AllOpticalTrial("t-013", inputs={"movie": "t-013/", "sync": "t-013.paq", "photostim": "ps_014/"}))
-    >>> experiment.run(engine="suite2p")  # doctest: +SKIP
-    >>> experiment["t-013"].responses  # doctest: +SKIP
+    >>> import packerlabimaging as pli
+    >>> folder = pli.simulate_experiment("example", size="tiny", seed=1)
+    >>> experiment = pli.Experiment("example", output="example/results")
+    >>> inputs = {"movie": "example/raw/t-001", "sync": "example/raw/t-001.paq"}
+    >>> experiment = experiment.add(pli.TwoPhotonImagingTrial("t-001", inputs=inputs))
+    >>> experiment = experiment.run(engine="quick", progress=False)
+    >>> experiment["t-001"].cells.n_vars
+    600
     """
 
     def __init__(self, id: str, *, output: str | Path, comment: str = "") -> None:
