@@ -146,6 +146,24 @@ def test_a_discovery_that_is_impossible_is_told():
     assert not table.obs["excited"].any()
 
 
+@pytest.mark.parametrize(("group", "n_shots", "told"), [(None, 20, True), (2, 20, False), (None, None, False)])
+def test_groups_of_one_stim_are_told_to_be_inseparable(group, n_shots, told):
+    cells, stims = make_cells()
+    stims["group"] = pd.array([group] * len(stims), dtype="Int64")
+    stims["n_shots"] = pd.array([n_shots] * len(stims), dtype="Int64")
+    findings = [json.loads(finding)["code"] for finding in compute_responses(cells, stims).uns[UNS_KEY]["findings"]]
+    assert ("groups-not-separable" in findings) == told
+
+
+def test_suppression_is_called_with_a_warning():
+    cells, stims = make_cells()
+    cells.layers["F"] = 200 - cells.layers["F"]
+    table = compute_responses(cells, stims, overrides={"subtract_neuropil": False})
+    assert table.obs["suppressed"].any()
+    findings = [json.loads(finding) for finding in table.uns[UNS_KEY]["findings"]]
+    assert [finding["severity"] for finding in findings if finding["code"] == "suppression-unreliable"] == ["warning"]
+
+
 def test_constant_zero_and_nan_traces_have_defined_results():
     cells, stims = make_cells()
     cells.layers["F"][4], cells.layers["Fneu"][4] = 50.0, 20.0

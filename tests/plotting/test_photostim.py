@@ -73,6 +73,16 @@ def test_an_roi_without_a_p_value_is_not_drawn_and_a_p_of_zero_is(recording):
     assert ax.get_title("left") == "1 ROIs without a corrected p"
 
 
+def test_rois_that_were_not_tested_are_told_from_those_not_called(recording):
+    responses = recording.responses.copy()
+    quiet = responses.obs_names[~(responses.obs["excited"] | responses.obs["suppressed"]).to_numpy(bool)]
+    responses.obs.loc[quiet[:3], "pvalue_adjusted"] = np.nan  # not taken for cells: in no family of tests
+    labels = [text.get_text() for text in pl.response_raster(responses)["colours"].get_legend().get_texts()]
+    assert labels[1:5] == ["excited (4)", "not called (6)", "not tested (3)", "suppressed (1)"]
+    labels = [text.get_text() for text in pl.response_volcano(responses).get_legend().get_texts()]
+    assert labels == ["not called (6)", "excited (4)", "suppressed (1)"]
+
+
 def test_target_match_counts_each_status(recording):
     ax = pl.target_match(recording.targets, gate_um=10.0)
     labels = [text.get_text() for text in ax.get_legend().get_texts()]

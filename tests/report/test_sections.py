@@ -117,6 +117,23 @@ def test_the_mean_of_the_registered_frames_is_preferred(trial):
     assert content.figures[0].caption.startswith("Registered mean image with the outlines of the 12 ROIs")
 
 
+def test_images_of_the_raw_movie_are_called_raw(trial):
+    image = trial.images["mean"]
+    content = FieldOfView().render(variant(trial, images={"segmentation_mean": image, "max": image, "std": image}))
+    assert content.figures[1].caption == "Raw maximum, raw standard deviation images, from left to right."
+
+
+def test_excited_rois_are_counted_among_those_tested(trial):
+    responses = trial.responses.copy()
+    responses.obs.loc[responses.obs_names[-1], ["excited", "suppressed"]] = False
+    responses.obs.loc[responses.obs_names[-1], "pvalue_adjusted"] = np.nan
+    changed = variant(trial, responses=responses)
+    row = Overview().render(type("E", (list,), {"output": "o"})([changed])).tables[0].rows[0]
+    n_tested = responses.n_obs - 1
+    assert row[7] == f"{int(responses.obs['excited'].sum())} of {n_tested} tested"
+    assert Responses().render(changed).facts["ROIs tested (taken for cells)"] == n_tested
+
+
 def test_rois_of_another_frame_size_are_not_drawn_on_an_image(trial):
     content = FieldOfView().render(variant(trial, images={"mean": trial.images["mean"].T}))
     assert "outlines" not in content.figures[0].caption

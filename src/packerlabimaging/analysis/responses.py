@@ -94,7 +94,7 @@ def compute_responses(
     summary = summarise(scores, preset=chosen, families=families).set_index(cells.obs_names)
     obs = _with_columns(cells.obs.assign(population=population), summary)
     described = describe_families(summary, families, preset=chosen)
-    findings += _findings(windows, described)
+    findings += _findings(windows, described, var)
     table = _response_table("responses", scores, obs, var, chosen, described, findings)
     table.obsm["spatial"] = np.asarray(cells.obsm["spatial"])
     record(table, "tl.compute_responses", preset=chosen, n_stims=len(stims))
@@ -169,7 +169,7 @@ def compute_target_responses(
     summary = summarise(scores, preset=chosen, families=families).iloc[first].set_index(match.targets.index)
     obs = _with_columns(match.targets, summary)
     described = describe_families(summary, families, preset=chosen)
-    table = _response_table("targets", scores, obs, var, chosen, described, _findings(windows, described))
+    table = _response_table("targets", scores, obs, var, chosen, described, _findings(windows, described, var))
     table.uns[UNS_KEY]["gate_um"] = match.settings.gate_um
     record(table, "tl.compute_target_responses", preset=chosen, n_stims=len(stims), protocol=protocol.name)
     return table
@@ -242,8 +242,14 @@ def _populations(cells: AnnData, populations: pd.Series | None) -> np.ndarray:
     return populations.loc[cells.obs_names].astype(str).to_numpy(object)
 
 
-def _findings(windows: Windows, families: pd.DataFrame) -> list[Finding]:
+def _findings(windows: Windows, families: pd.DataFrame, stims: pd.DataFrame) -> list[Finding]:
     found = []
+    if {"group", "n_shots"} <= set(stims) and (stims["group"].isna() & stims["n_shots"].notna()).any():
+        message = (
+            "One stim lights several groups before its response window opens: to which of them an ROI responded can't be told."
+        )
+        advice = "Do not take a response for one to the ROI's own group."
+        found.append(Finding("groups-not-separable", message, "info", advice=advice))
     n_invalid = int(np.sum(~windows.valid))
     if n_invalid:
         reasons = {str(reason): int(np.sum(windows.reason == reason)) for reason in np.unique(windows.reason[~windows.valid])}
@@ -269,7 +275,7 @@ def _findings(windows: Windows, families: pd.DataFrame) -> list[Finding]:
             f"{suppressed} ROIs are called suppressed. The signed-rank test calls suppression falsely, because calcium "
             "transients rise fast and decay slowly."
         )
-        found.append(Finding("suppression-unreliable", message, "info", advice="Do not report these without a control."))
+        found.append(Finding("suppression-unreliable", message, advice="Do not report these without a control."))
     return found
 
 

@@ -155,8 +155,9 @@ def print_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
     table = Table("compared with the truth", "", box=None, padding=(0, 2))
     for group in ("cells", "targets", "responses"):
         for name, value in comparison[group].items():
-            if not isinstance(value, Mapping):
-                table.add_row(f"{group}: {name.replace('_', ' ')}", _short(value))
+            parts = {f"{name} {key}": part for key, part in value.items()} if isinstance(value, Mapping) else {name: value}
+            for told, part in parts.items():
+                table.add_row(f"{group}: {told.replace('_', ' ')}", _short(part))
     console.print(table)
     seconds = comparison["seconds"]
     console.print(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,16 @@ def run_demo(
         "size": size,
         **scores,
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "seconds_per_step": {step: _took_s(receipt) for step, receipt in trial.receipts.items()},
         "report": report_path.relative_to(folder.resolve()).as_posix(),
     }
     write_json(folder / COMPARISON_FILE, comparison)
     return comparison
+
+
+def _took_s(receipt: Mapping[str, Any]) -> float:
+    """Return how long a step took; receipts tell it in whole seconds."""
+    return (datetime.fromisoformat(receipt["finished"]) - datetime.fromisoformat(receipt["started"])).total_seconds()
 
 
 def _draw_comparison(path: Path, truth: Truth, trial: Any) -> None:

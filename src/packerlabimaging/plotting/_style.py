@@ -19,7 +19,7 @@ R = TypeVar("R")
 # Okabe & Ito (2008), Color Universal Design: told apart with every common form of colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY, LIGHT_GREY = "#7F7F7F", "#D9D9D9"
+GREY, LIGHT_GREY, WHITE = "#7F7F7F", "#D9D9D9", "#FFFFFF"
 
 ON_WHITE = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 ON_IMAGE = (ORANGE, PURPLE, YELLOW, GREEN, VERMILLION)
@@ -35,6 +35,7 @@ NAMED_COLORS: Mapping[str, str] = {
     "excited": VERMILLION,
     "suppressed": BLUE,
     "not called": GREY,
+    "not tested": WHITE,
     "matched": BLUE,
     "ambiguous": ORANGE,
     "unmatched": VERMILLION,

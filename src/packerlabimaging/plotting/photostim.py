@@ -51,7 +51,8 @@ def response_raster(responses: AnnData, *, limit: float | None = None, ax: Axes 
     Returns
     -------
     dict of str to matplotlib.axes.Axes
-        ``"raster"`` (NaN is grey), ``"calls"`` (excited, suppressed), ``"population"`` where the table has it, ``"colours"``.
+        ``"raster"`` (NaN is grey), ``"calls"`` (excited, suppressed, not called; not tested where an ROI has no corrected p),
+        ``"population"`` where the table has it, ``"colours"``.
     """
     check_table(responses, "responses")
     factor, unit = score_unit(responses)
@@ -71,6 +72,8 @@ def response_raster(responses: AnnData, *, limit: float | None = None, ax: Axes 
     bar = found["colours"].figure.colorbar(shown, cax=found["colours"], extend="both")
     bar.set_label(unit)
     calls = np.full(n_rois, "not called", object)
+    if "pvalue_adjusted" in responses.obs:
+        calls[responses.obs["pvalue_adjusted"].isna().to_numpy()] = "not tested"
     calls[flag(responses.obs, "excited")] = "excited"
     calls[flag(responses.obs, "suppressed")] = "suppressed"
     handles = _side_bar(found["calls"], calls[order], "calls")
@@ -96,7 +99,10 @@ def _side_bar(ax: Axes, labels: np.ndarray, title: str) -> list[Patch]:
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     ax.set_title(title, fontsize=6.5, rotation=90, loc="center", va="bottom")
-    counted = [Patch(color=colors[name], label=f"{name} ({int(np.sum(labels == name))})") for name in names]
+    counted = [
+        Patch(facecolor=colors[name], edgecolor=LIGHT_GREY, linewidth=0.4, label=f"{name} ({int(np.sum(labels == name))})")
+        for name in names
+    ]
     return [Patch(facecolor="none", label=f"{title}:"), *counted]
 
 
@@ -126,15 +132,17 @@ def response_volcano(responses: AnnData, *, ax: Axes | None = None) -> Axes:
     floor = float(np.min(p[p > 0], initial=1.0))  # a p of 0 (underflow) is drawn beside the smallest other one
     height = -np.log10(np.where(p == 0, floor, p))
     excited, suppressed = flag(responses.obs, "excited"), flag(responses.obs, "suppressed")
+    drawn = np.isfinite(mean) & np.isfinite(p)
     ax = axes(ax, (3.6, 3.2))
     for name, part, color in (
         ("not called", ~excited & ~suppressed, GREY),
         ("excited", excited, VERMILLION),
         ("suppressed", suppressed, BLUE),
     ):
-        ax.scatter(mean[part], height[part], s=9, color=color, alpha=0.8, linewidths=0, label=f"{name} ({int(part.sum())})")
+        counted = f"{name} ({int((part & drawn).sum())})"
+        ax.scatter(mean[part], height[part], s=9, color=color, alpha=0.8, linewidths=0, label=counted)
     ax.axvline(0.0, color=LIGHT_GREY, lw=0.8, zorder=0)
-    lost = int(np.sum(~np.isfinite(mean) | ~np.isfinite(p)))
+    lost = int(np.sum(~drawn))
     ax.set(
         xlabel=f"mean score, {unit}", ylabel="-log$_{10}$ corrected p", title=f"{lost} ROIs without a corrected p" if lost else ""
     )

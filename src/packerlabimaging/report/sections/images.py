@@ -13,6 +13,7 @@ from packerlabimaging.report.stored import counts, optional, pixel_size
 
 PREFERRED = ("segmentation_mean", "mean")  # ROIs refer to the registered frames, whose mean the segmentation keeps
 OTHERS = ("segmentation_correlation", "correlation", "max", "std")
+RAW = ("mean", "max", "std")  # of the movie as recorded, motion included
 SHIFTS = "shifts_px"
 
 
@@ -65,12 +66,8 @@ def _spot(trial: Any) -> float | None:
 
 
 def _words(name: str) -> str:
-    return (
-        name.replace("segmentation_", "registered ")
-        .replace("_", " ")
-        .replace("std", "standard deviation")
-        .replace("max", "maximum")
-    )
+    name = f"raw {name}" if name in RAW else name.replace("segmentation_", "registered ")
+    return name.replace("_", " ").replace("std", "standard deviation").replace("max", "maximum")
 
 
 def _beside(images: Any, names: list[str], size: tuple[float, float] | None) -> Any:

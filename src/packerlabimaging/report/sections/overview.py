@@ -47,7 +47,9 @@ def _row(trial: Any) -> list[Any]:
     said = ", ".join(f"{severities[severity]} {severity}" for severity in ("error", "warning", "info") if severities[severity])
     excited = None
     if trial.has("responses") and "excited" in trial.responses.obs:
-        excited = f"{int(trial.responses.obs['excited'].sum())} of {trial.responses.n_obs}"
+        obs = trial.responses.obs
+        tested = int(obs["pvalue_adjusted"].notna().sum()) if "pvalue_adjusted" in obs else len(obs)
+        excited = f"{int(obs['excited'].sum())} of {tested} tested"
     return [
         trial.id,
         trial.type_name,

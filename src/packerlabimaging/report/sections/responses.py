@@ -93,6 +93,8 @@ class Responses(ReportSection):
             "stims with a score": int(responses.var["valid"].sum()),
             "preset": own(responses).get("preset"),
         }
+        if "pvalue_adjusted" in responses.obs:
+            facts["ROIs tested (taken for cells)"] = int(responses.obs["pvalue_adjusted"].notna().sum())
         for call in ("excited", "suppressed"):
             if call in responses.obs:
                 facts[f"called {call}"] = int(responses.obs[call].sum())
@@ -188,7 +190,7 @@ def _averages(cells: Any, responses: Any) -> list[ReportFigure]:
         figures.append(ReportFigure(pl.peristim_average(cells, groups=groups, **window), caption))
     caption = (
         f"Mean ΔF/F (%) of each of {int(iscell.sum())} cells around stim onset over {len(stims)} stims; "
-        "grey: light (dashed: its span)."
+        "grey: light (dashed: its span). The rows are sorted by what they show: the first and the last are extreme by chance too."
     )
     figures.append(ReportFigure(pl.peristim_heatmap(cells, rois=iscell, **window), caption))
     return figures
