@@ -53,10 +53,14 @@ _load, _list, __all__ = lazy_loader.attach(
         ],
     },
 )
-__all__ = sorted([*__all__, *_SHORT_NAMES])
+__all__ = sorted([*__all__, *_SHORT_NAMES, "__version__"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("packerlabimaging")
     if name in _SHORT_NAMES:
         return importlib.import_module(f"{__name__}.{_SHORT_NAMES[name]}")
     return _load(name)
@@ -67,6 +71,7 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    __version__: str
     from packerlabimaging import (
         analysis as tl,
     )

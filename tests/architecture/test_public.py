@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,10 @@ def test_short_names_are_the_folders() -> None:
     assert pli.pp.__name__ == "packerlabimaging.preprocessing"
     assert pli.tl.__name__ == "packerlabimaging.analysis"
     assert pli.pl.__name__ == "packerlabimaging.plotting"
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert pli.__version__ == version("packerlabimaging")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -109,7 +109,10 @@ def test_the_channel_of_a_role_must_be_a_name():
 
 
 def test_a_folder_is_not_an_experiment_file(tmp_path):
-    with pytest.raises(ConfigError, match="is a folder. Give the experiment file"):
+    with pytest.raises(ConfigError, match="is a folder. Give the experiment file, or make one with: pli init"):
+        Experiment.from_toml(tmp_path)
+    write(tmp_path, "schema = 1")
+    with pytest.raises(ConfigError, match="is a folder. Give the experiment file: '.*experiment.toml'"):
         Experiment.from_toml(tmp_path)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from lab_trials import RUNS, NumbersTrial, RememberingTrial
 
-from packerlabimaging.errors import PackerLabImagingError, ParameterError, StoreError
+from packerlabimaging.errors import ConfigError, PackerLabImagingError, ParameterError, StoreError
 from packerlabimaging.trials import Experiment, TwoPhotonImagingTrial
-from packerlabimaging.trials.store import Store
+from packerlabimaging.trials.store import Receipt, Store
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_changed_setting_makes_only_the_step_that_read_it_stale(tmp_path, numb
 def test_a_changed_field_makes_the_step_that_read_it_stale(tmp_path, numbers):
     experiment(tmp_path, numbers).run()
     made = experiment(tmp_path, numbers, offset=1, comment="nobody reads this in a step")
-    assert reasons(made)["t-1.total"] == ("stale", "t-1:field:offset changed")
+    assert reasons(made)["t-1.total"] == ("stale", "t-1: offset changed")
 
 
 def test_an_input_that_was_absent_and_is_given_now_makes_the_step_stale(tmp_path, numbers):
@@ -248,3 +248,32 @@ def test_warnings_of_a_step_reach_the_user_and_the_receipt(tmp_path, numbers, mo
     with pytest.warns(UserWarning, match="look at this"):
         made = experiment(tmp_path, numbers).run()
     assert made["t-1"].receipts["total"]["warnings"] == ("look at this",)
+
+
+def test_the_reason_names_the_setting_that_changed(tmp_path, numbers):
+    experiment(tmp_path, numbers).run()
+    made = experiment(tmp_path, numbers, settings={"scale": {"factor": 10.0}})
+    assert reasons(made)["t-1.scaled"] == ("stale", "t-1: scale.factor changed")
+
+
+def test_settings_can_be_assigned_and_are_checked(tmp_path, numbers):
+    made = experiment(tmp_path, numbers).run()
+    made["t-1"].settings = {"scale": {"factor": 10.0}}
+    assert made.run()["t-1"].result("scaled").tolist() == [60.0]
+    with pytest.raises(ConfigError, match=r"can't be changed:\n- scale.facto is not a setting. Did you mean 'factor'"):
+        made["t-1"].settings = {"scale": {"facto": 1.0}}
+    assert made["t-1"].settings["scale"].factor == 10.0
+
+
+def test_status_works_before_an_engine_is_chosen(tmp_path):
+    receipt = Receipt(owner="fov-1", step="segmentation", token="a", result="a", codec="engine")
+    made = Experiment("e", output=tmp_path / "out").add(TwoPhotonImagingTrial("t-1"))
+    made.store.write_receipt(receipt)
+    assert reasons(made)["fov-1.segmentation"] == ("stale", "no engine is chosen")
+
+
+def test_loading_an_experiment_file_as_results_says_what_to_do(tmp_path):
+    file = tmp_path / "experiment.toml"
+    file.write_text("schema = 1")
+    with pytest.raises(StoreError, match=r"is a file. Give the results folder.*from_toml"):
+        Experiment.load(file)

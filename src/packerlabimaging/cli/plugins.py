@@ -37,5 +37,6 @@ def load_plugin(path: Path) -> None:
     except Exception as error:
         del sys.modules[name]
         raise FormatError(
-            f"The plugin '{path}' failed: {type(error).__name__}: {error}. Run it with Python to see where."
+            f"The plugin '{path}' failed: {type(error).__name__}: {str(error).removesuffix('.')}. "
+            "Run it with Python to see where."
         ) from error

@@ -128,17 +128,20 @@ def status_to_dict(experiment: Experiment) -> dict[str, Any]:
 
 def print_status(experiment: Experiment) -> None:
     """Print the state of all steps and the findings of each trial."""
+    from rich.markup import escape
     from rich.table import Table
 
     console = _console()
-    table = Table(
-        "", "step", "state", "finished (UTC)", "why", box=None, padding=(0, 2), title=f"{experiment.id}", title_justify="left"
-    )
+    table = Table(box=None, padding=(0, 2), title=experiment.id, title_justify="left")
+    for heading in ("", "step", "state", "finished (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("why", overflow="fold")
     previous = None
     for status in experiment.status():
         owner = status.owner if status.owner != previous else ""
         previous = status.owner
-        table.add_row(owner, status.step, f"[{_STATE_STYLE[status.state]}]{status.state}[/]", status.finished, status.reason)
+        finished = status.finished[:16].replace("T", " ")
+        table.add_row(owner, status.step, f"[{_STATE_STYLE[status.state]}]{status.state}[/]", finished, escape(status.reason))
     console.print(table)
     for trial in experiment:
         noted = [finding for finding in trial.findings if finding.severity != "info"]
@@ -165,4 +168,6 @@ def print_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
         + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
         + f"; in all {sum(seconds.values()):.1f}"
     )
-    console.print(f"Report: {folder / comparison['report']}\nScores: {folder / 'comparison.json'}")
+    console.print(
+        f"Report:  {folder / comparison['report']}\nPicture: {folder / 'comparison.png'}\nScores:  {folder / 'comparison.json'}"
+    )

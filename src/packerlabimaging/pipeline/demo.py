@@ -16,7 +16,7 @@ from packerlabimaging._files import write_json
 from packerlabimaging.core.schema import rois_of
 from packerlabimaging.errors import StoreError
 from packerlabimaging.report import report
-from packerlabimaging.segmentation.engine import get_engine
+from packerlabimaging.segmentation.engine import complete_settings, get_engine
 from packerlabimaging.simulate import Truth, compare_with_truth, load_truth, simulate_experiment
 from packerlabimaging.simulate.scoring import find_overlap
 from packerlabimaging.trials import Experiment
@@ -63,11 +63,13 @@ def run_demo(
         If the folder holds files already.
     UnknownFormatError
         If there is no such engine.
+    MissingDependencyError
+        If the engine is not installed.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"'{folder}' exists and is not empty. Give a new folder; nothing is overwritten.")
-    get_engine(engine)  # a mistyped name is told before the simulation
+    complete_settings(get_engine(engine), {})  # a mistyped name, or one not installed, is told before the simulation
     seconds: dict[str, float] = {}
     with _timed(seconds, "simulate"):
         simulate_experiment(folder, size=size, seed=seed, progress=progress, **overrides)

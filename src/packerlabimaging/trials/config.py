@@ -89,7 +89,9 @@ class ExperimentConfig:
             with path.open("rb") as file:
                 values = tomllib.load(file)
         except IsADirectoryError:
-            raise ConfigError(f"'{path}' is a folder. Give the experiment file, e.g. '{path / 'experiment.toml'}'.") from None
+            inside = path / "experiment.toml"
+            advice = f": '{inside}'" if inside.is_file() else f", or make one with: pli init {path}"
+            raise ConfigError(f"'{path}' is a folder. Give the experiment file{advice}.") from None
         except FileNotFoundError:
             raise MissingFileError(f"There is no experiment file '{path}'. Make one with: pli init RAW_FOLDER") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -83,6 +83,10 @@ class Experiment:
             If the folder is not one.
         """
         path = Path(folder) / EXPERIMENT_FILE
+        if Path(folder).is_file():
+            raise StoreError(
+                f"'{folder}' is a file. Give the results folder; an experiment file is opened with Experiment.from_toml(...)."
+            )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -142,7 +146,7 @@ class Experiment:
         return len(self._trials)
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} '{self.id}': {len(self)} trials, results in {self.output}"]
+        lines = [f"{type(self).__name__} '{self.id}': {len(self)} trial{'s' * (len(self) != 1)}, results in {self.output}"]
         return "\n".join(lines + ["  " + line for trial in self for line in repr(trial).splitlines()])
 
     # segmentation shared by the trials of one field of view

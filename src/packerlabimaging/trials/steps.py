@@ -90,11 +90,14 @@ class StepRunner:
         return self._states[key]
 
     def _stale_reason(self, receipt: Receipt) -> str:
+        if receipt.step == SEGMENTATION and self.experiment.segmentation_config is None:
+            return "no engine is chosen"
         if tuple(receipt.code) != self._code(receipt.owner, receipt.step):
             return "its code changed"
         for name, value in receipt.parameters.items():
-            if self._parameter(name, receipt.owner) != value:
-                return f"{name} changed"
+            present = self._parameter(name, receipt.owner)
+            if present != value:
+                return f"{_parameter_in_words(name, value, present)} changed"
         for name, value in receipt.inputs.items():
             present = self._input(name)
             if present != value:
@@ -235,6 +238,17 @@ class StepRunner:
                     key = f"{trial_id}:{kind}:{name}"
                     parameters[key] = self._parameter(key, owner)
         return {"inputs": inputs, "parameters": parameters, "upstream": upstream}
+
+
+def _parameter_in_words(name: str, before: Any, present: Any) -> str:
+    """Say which parameter differs: ``t-1: responses.preset`` rather than the name of its whole section."""
+    if isinstance(before, Mapping) and isinstance(present, Mapping):
+        keys = [key for key in {**before, **present} if before.get(key) != present.get(key)]
+    else:
+        keys = []
+    *trial, _, section = name.rsplit(":", 2) if ":" in name else ("", name)
+    changed = ", ".join(f"{section}.{key}" for key in keys) or section
+    return f"{trial[0]}: {changed}" if trial else changed
 
 
 def _findings(trials: Iterable[Trial], used: Mapping[str, set[tuple[str, str]]], value: Any) -> tuple[Mapping[str, Any], ...]:

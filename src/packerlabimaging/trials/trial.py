@@ -174,7 +174,20 @@ class Trial:
         if faults:
             listed = "\n".join(f"- {fault}" for fault in faults)
             raise ConfigError(f"Trial '{self.id}' ({self.type_name}) can't be made:\n{listed}")
-        self.settings = Settings(self, sections)
+        self._settings = Settings(self, sections)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings by section. Assign ``{section: {name: value}}`` to change them; what is not named gets its default."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, values: Mapping[str, Any]) -> None:
+        sections, faults = self._check_settings(values)
+        if faults:
+            listed = "\n".join(f"- {fault}" for fault in faults)
+            raise ConfigError(f"The settings of trial '{self.id}' ({self.type_name}) can't be changed:\n{listed}")
+        self._settings = Settings(self, sections)
 
     def _set_fields(self, fields: Mapping[str, Any]) -> list[str]:
         faults = []
