@@ -18,7 +18,7 @@ _SHORT_NAMES = {"pp": "preprocessing", "tl": "analysis", "pl": "plotting"}
 
 _load, _list, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["core", "errors", "io", "segmentation", "simulate", "testing"],
+    submodules=["core", "errors", "io", "report", "segmentation", "simulate", "testing"],
     submod_attrs={
         "core": [
             "ArrayChannel",
@@ -38,7 +38,6 @@ _load, _list, __all__ = lazy_loader.attach(
             "stream",
         ],
         "io": ["inspect_path", "open_movie", "open_segmentation", "open_signals", "read_photostim"],
-        "report": ["report"],
         "simulate": ["simulate_experiment"],
         "trials": [
             "AllOpticalTrial",

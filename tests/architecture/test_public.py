@@ -69,3 +69,11 @@ def test_every_layer_is_true_to_its_all(layer: str) -> None:
     module = importlib.import_module(f"packerlabimaging.{layer}")
     for name in module.__all__:
         assert getattr(module, name) is not None, f"{layer}.{name}"
+
+
+def test_the_report_package_is_callable_and_its_modules_can_be_imported_by_any_spelling() -> None:
+    code = (
+        "import packerlabimaging as pli; assert callable(pli.report); "
+        "import packerlabimaging.report.contract as contract; assert contract.ReportSection is pli.report.ReportSection"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -14,8 +14,7 @@
             ax = plot_pupil(trial.pupil)
             return SectionContent(figures=[ReportFigure(ax, "Pupil area (mm^2) against time (s).")])
 
-The function and this package have one name, and ``packerlabimaging.report`` can be either of them, depending on what was
-imported first; therefore the package can be called as well, and means the same.
+``pli.report(experiment)`` calls this package itself, which means the function: one name for the page and for its parts.
 """
 
 import sys
