@@ -97,7 +97,7 @@ def _quantile_complete(values: np.ndarray, quantile: float) -> np.ndarray:
     place = quantile * (n - 1)
     below = int(np.floor(place))
     parted = np.partition(values, below, axis=1)
-    low = parted[:, below].astype(np.float64)
+    low: np.ndarray = parted[:, below].astype(np.float64)
     if below + 1 >= n or place == below:
         return low
     high = parted[:, below + 1 :].min(axis=1).astype(np.float64)
