@@ -82,11 +82,11 @@ def _load_plugins(files: list[Path] | None) -> None:
 
 def _simulation_size(size: str) -> tuple[str, dict[str, Any]]:
     """Split ``--size`` into a named size and overrides of its parameters."""
-    parts = size.lower().split("x")
-    if len(parts) == 1:
+    if size in ("tiny", "standard"):
         return size, {}
+    parts = size.lower().split("x")
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise ParameterError(f"--size {size} makes no sense. Give tiny, standard, or HEIGHTxWIDTHxFRAMES such as 128x128x3000.")
+        raise ParameterError(f"--size {size} is not a size. Give tiny, standard, or HEIGHTxWIDTHxFRAMES such as 128x128x3000.")
     height, width, n_frames = (int(part) for part in parts)
     return "standard", {"frame_shape_px": (height, width), "n_frames": n_frames}
 

@@ -90,8 +90,10 @@ class Experiment:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
+            drafted = Path(folder) / "experiment.toml"
+            other = f", or its file '{drafted}'" if drafted.is_file() else ""
             raise StoreError(
-                f"'{folder}' is not a results folder: it has no {EXPERIMENT_FILE}. Give the experiment's output."
+                f"'{folder}' is not a results folder: it has no {EXPERIMENT_FILE}. Give the experiment's output{other}."
             ) from None
         except (OSError, json.JSONDecodeError) as error:
             raise StoreError(f"'{path}' is damaged: {error}. Run the experiment again to write it anew.") from error

@@ -97,7 +97,7 @@ class StepRunner:
         for name, value in receipt.parameters.items():
             present = self._parameter(name, receipt.owner)
             if present != value:
-                return f"{_parameter_in_words(name, value, present)} changed"
+                return f"{_parameter_in_words(name, value, present).removeprefix(f'{receipt.owner}: ')} changed"
         for name, value in receipt.inputs.items():
             present = self._input(name)
             if present != value:
@@ -241,7 +241,7 @@ class StepRunner:
 
 
 def _parameter_in_words(name: str, before: Any, present: Any) -> str:
-    """Say which parameter differs: ``t-1: responses.preset`` rather than the name of its whole section."""
+    """Say which parameter differs: ``t-1: dff.window_s`` rather than the name of its whole section."""
     if isinstance(before, Mapping) and isinstance(present, Mapping):
         keys = [key for key in {**before, **present} if before.get(key) != present.get(key)]
     else:
