@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from packerlabimaging.analysis import pulses as module
 from packerlabimaging.analysis.pulses import detect_pulses
-from packerlabimaging.core.signals import ArrayChannel
+from packerlabimaging.core.signals import ArrayChannel, Signals
 from packerlabimaging.errors import ParameterError
 
 RATE = 1000.0
@@ -200,3 +200,8 @@ def test_real_file(realdata):
     galvo = detect_pulses(signals["StimGalvo"])
     assert len(galvo) == 0
     assert [(finding.code, finding.severity) for finding in galvo.findings] == [("not-two-levels", "error")]
+
+
+def test_all_signals_instead_of_one_channel_are_told():
+    with pytest.raises(ParameterError, match=r"one channel, not in Signals. Name it: signals\['name'\]"):
+        detect_pulses(Signals([ArrayChannel("a", np.zeros(10), rate_hz=10.0)]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import packerlabimaging.plotting as pl
+from packerlabimaging.core.schema import rois_of
 from packerlabimaging.errors import ParameterError, SchemaError
 
 
@@ -139,3 +140,12 @@ def test_shifts_of_another_shape_are_refused():
         pl.registration(np.zeros((2, 5)))
     with pytest.raises(ParameterError, match="time_s has 3 items"):
         pl.registration(np.zeros((5, 2)), time_s=np.zeros(3))
+
+
+def test_tables_and_numbers_that_do_not_fit_are_told(recording):
+    with pytest.raises(ParameterError, match="n_max = 0"):
+        pl.traces(recording.cells, n_max=0)
+    table = recording.cells.copy()
+    del table.obsm["footprints"]
+    with pytest.raises(SchemaError, match="Pass a cells table: trial.cells"):
+        rois_of(table)

@@ -141,3 +141,9 @@ def test_comparison_counts_and_refuses_unequal_lengths(recording):
         pl.comparison(
             recording.image, **given, true_response=[0.0, 1.0], measured_response=[0.0, 1.0], driven=[True, False], called=[True]
         )
+
+
+@pytest.mark.parametrize("wrong", [{"mean": np.zeros((3, 3))}, "mean.tif"])
+def test_what_is_no_image_is_told(wrong):
+    with pytest.raises(ParameterError, match="not an array of numbers .* trial.images"):
+        pl.fov(wrong)

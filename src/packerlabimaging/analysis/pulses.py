@@ -106,13 +106,15 @@ def detect_pulses(
     Raises
     ------
     ParameterError
-        If a parameter makes no sense.
+        If a parameter makes no sense, or ``channel`` is none.
 
     Notes
     -----
     The smallest step between levels that is believed is 0.05 of the channel's unit (``MIN_STEP``), so that a dead channel
     whose last bit flickers is not taken for a clock; pass ``threshold`` for weaker signals.
     """
+    if not isinstance(channel, Channel):
+        raise ParameterError(f"Pulses are looked for in one channel, not in {type(channel).__name__}. Name it: signals['name'].")
     thresholds = None if threshold is None else _given_thresholds(threshold)
     for name, value in (("min_width_s", min_width_s), ("refractory_s", refractory_s)):
         if value is not None:

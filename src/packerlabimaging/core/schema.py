@@ -210,7 +210,15 @@ def make_cells_table(
 
 
 def rois_of(cells: AnnData) -> RoiSet:
-    """Return the ROIs whose footprints a ``cells`` table keeps, in the order of its rows."""
+    """Return the ROIs whose footprints a ``cells`` table keeps, in the order of its rows.
+
+    Raises
+    ------
+    SchemaError
+        If the table keeps none.
+    """
+    if "footprints" not in cells.obsm:
+        raise SchemaError("The table has no obsm['footprints']. Pass a cells table: trial.cells.")
     shape = tuple(int(size) for size in cells.uns[UNS_KEY]["frame_shape_px"])
     planes = cells.obs["plane"].to_numpy()
     return RoiSet.from_sparse(cells.obsm["footprints"], shape, ids=list(cells.obs_names), planes=planes)  # type: ignore[arg-type]

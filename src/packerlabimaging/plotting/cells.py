@@ -73,6 +73,7 @@ def traces(
     frames = _frames_between(cells.var["time_s"].to_numpy(np.float64), start_s, stop_s)
     time_s = cells.var["time_s"].to_numpy(np.float64)[frames]
     period_s = float(np.median(np.diff(cells.var["time_s"]))) if cells.n_vars > 1 else 1.0
+    check_positive("n_max", n_max)
     rows = _choose(cells, rois, n_max, frames, layer)
     values = read_values(cells, rows, frames, layer=layer) * (100.0 if layer is None else 1.0)
     step = _spacing(values)

@@ -50,11 +50,16 @@ def image(
     Raises
     ------
     ParameterError
-        If the image has not two dimensions or no finite pixel.
+        If the image is no array of numbers, has not two dimensions, or no finite pixel.
     """
     import matplotlib
 
-    pixels = np.asarray(image, dtype=np.float64)
+    try:
+        pixels = np.asarray(image, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            f"The image is {type(image).__name__}, not an array of numbers (y, x). Pass an image, e.g. trial.images['mean']."
+        ) from None
     if pixels.ndim != 2:
         raise ParameterError(f"An image has 2 dimensions (y, x), not {pixels.ndim}. Of a movie, show its mean, for example.")
     finite = pixels[np.isfinite(pixels)]
@@ -154,10 +159,9 @@ def fov(
     ParameterError
         If ROIs refer to another frame size, or targets have no positions.
     """
-    shape = np.shape(image)
-    if rois is not None and rois.frame_shape_px != shape:
+    if rois is not None and rois.frame_shape_px != np.shape(image):
         raise ParameterError(
-            f"The ROIs refer to frames of {rois.frame_shape_px} px, the image has {shape}. Pass the matching image."
+            f"The ROIs refer to frames of {rois.frame_shape_px} px, the image has {np.shape(image)}. Pass the matching image."
         )
     ax = _image(image, pixel_size_um=pixel_size_um, percentiles=percentiles, ax=ax)
     if rois is not None and len(rois):

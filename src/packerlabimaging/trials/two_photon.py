@@ -125,7 +125,10 @@ class TwoPhotonImagingTrial(Trial):
         return self.audit()
 
     def audit(self, **stimulation: Any) -> SyncAudit:
-        """Audit frame clock and stimulation; ``stimulation`` goes to :func:`~packerlabimaging.tl.audit_sync`."""
+        """Audit anew, for the hook ``make_sync``; the audit that was stored is ``trial.sync``.
+
+        ``stimulation`` goes to :func:`~packerlabimaging.tl.audit_sync`; without it no stims are looked for.
+        """
         metadata = self.metadata
         assert metadata.n_frames is not None  # of an open movie or segmentation it is always known
         return audit_sync(
