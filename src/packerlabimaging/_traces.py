@@ -101,4 +101,5 @@ def _quantile_complete(values: np.ndarray, quantile: float) -> np.ndarray:
     if below + 1 >= n or place == below:
         return low
     high = parted[:, below + 1 :].min(axis=1).astype(np.float64)
-    return low + (place - below) * (high - low)
+    between: np.ndarray = low + (place - below) * (high - low)
+    return between
