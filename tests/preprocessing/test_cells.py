@@ -116,7 +116,7 @@ def test_a_known_dark_level_makes_no_difference_to_dff(rebaseline, fneu):
     lifted.Fneu[...] += 100
     if not fneu:
         clean, lifted = (replace(each, Fneu=None) for each in (clean, lifted))
-    metadata = ImagingMetadata(frame_shape_px=clean.rois.frame_shape_px, dark_level=100.0)
+    dark = DffSettings(dark_level=100.0)
     expected = build(clean, neuropil=settings)
-    np.testing.assert_allclose(build(lifted, neuropil=settings, metadata=metadata).X, expected.X, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(build(lifted, neuropil=settings, dff=dark).X, expected.X, rtol=1e-3, atol=1e-4)
     assert not np.allclose(build(lifted, neuropil=settings).X, expected.X, rtol=0.05)

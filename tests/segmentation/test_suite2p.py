@@ -276,10 +276,35 @@ def test_an_unknown_pixel_size_is_told(suite2p: Any) -> None:
     engine = get_engine("suite2p")
     job = EngineJob(movies={"a": ArrayMovie(np.zeros((60, 256, 300), np.uint16))}, rate_hz=30.0)
     with pytest.warns(UserWarning, match="pixel size is not known"):
-        assert suite2p_settings(suite2p, complete_settings(engine, {}), job)["diameter"] == [12.0, 12.0]
+        own = suite2p_settings(suite2p, complete_settings(engine, {}), job)
+    assert own["diameter"] == [12.0, 12.0] and own["detection"]["sparsery_settings"]["spatial_scale"] == 0
     own = suite2p_settings(suite2p, complete_settings(engine, {"diameter": 9}), job)
     assert own["diameter"] == [9.0, 9.0] and own["fs"] == 30.0
     assert own["registration"]["block_size"] == (128, 128) and own["registration"]["nonrigid"] is True
+
+
+@pytest.mark.suite2p
+@pytest.mark.parametrize(
+    ("given", "pixel_um", "scale"),
+    [
+        ({}, 1.2, 2),  # 10.8 px: nearest to 12
+        ({}, 2.5, 1),
+        ({}, 0.6, 3),
+        ({}, 0.1, 4),
+        ({"diameter": 12}, None, 2),
+        ({"detection": {"sparsery_settings": {"spatial_scale": 0}}}, 1.2, 0),
+        ({"detection": {"sparsery_settings": {"spatial_scale": 3}}}, 1.2, 3),
+    ],
+)
+def test_the_scale_of_detection_is_that_of_the_cells(
+    suite2p: Any, given: dict[str, Any], pixel_um: float | None, scale: int
+) -> None:
+    from packerlabimaging.segmentation.suite2p.settings import suite2p_settings
+
+    size = None if pixel_um is None else (pixel_um, pixel_um)
+    job = EngineJob(movies={"a": ArrayMovie(np.zeros((1, 256, 256), np.uint16))}, rate_hz=30.0, pixel_size_um=size)
+    own = suite2p_settings(suite2p, complete_settings(get_engine("suite2p"), given), job)
+    assert own["detection"]["sparsery_settings"]["spatial_scale"] == scale
 
 
 @pytest.mark.suite2p

@@ -46,9 +46,6 @@ class ImagingMetadata:
         Depth of each plane in micrometres, sign as recorded, length ``n_planes``; None if unknown.
     bit_depth
         Bits per sample of the digitiser.
-    dark_level
-        Value of a pixel that no light reaches (the digitiser's offset), in the movie's units; None if unknown. It is part of
-        every pixel but not of fluorescence: left in, it makes dF/F too small.
     program, program_version
         Acquisition program.
     sequence_type
@@ -76,7 +73,6 @@ class ImagingMetadata:
     frame_times_s: np.ndarray | None = None
     plane_z_um: tuple[float, ...] | None = None
     bit_depth: int | None = None
-    dark_level: float | None = None
     program: str | None = None
     program_version: str | None = None
     sequence_type: str | None = None
@@ -103,8 +99,6 @@ class ImagingMetadata:
             y_um, x_um = self.pixel_size_um
             size = (check_positive("pixel height (um)", y_um), check_positive("pixel width (um)", x_um))
             object.__setattr__(self, "pixel_size_um", size)
-        if self.dark_level is not None and not np.isfinite(self.dark_level):
-            raise ParameterError(f"dark_level = {self.dark_level!r} is not a finite number. Give the value of a dark pixel.")
         if self.frame_times_s is not None:
             times = frozen_array(self.frame_times_s, np.float64, name="frame_times_s")
             if not np.all(np.isfinite(times)):

@@ -194,7 +194,6 @@ def make_cells_table(
         "clock_source": clock.source,
         "rate_hz": clock.rate_hz,
         "spatial_unit": "px" if scale is None else "um",
-        "dark_level": metadata.dark_level or 0.0,
         **({} if scale is None else {"pixel_size_um": np.array(scale)}),
         **(uns or {}),
     }

@@ -26,7 +26,7 @@ _DARK_LEVEL_UNKNOWN = Finding(
     "dark-level-unknown",
     "The value of a pixel without light is not known and taken as 0. Where the digitiser has an offset, dF/F is too small.",
     severity="info",
-    advice="Give it, e.g. the mean of some frames with the shutter closed: [trial.metadata] dark_level = ...",
+    advice="Give it, e.g. the mean of some frames with the shutter closed: [trial.dff] dark_level = ...",
 )
 
 
@@ -51,7 +51,7 @@ def build_cells(
     clock
         Times of its frames.
     metadata
-        Gives the pixel size and the dark level, which is taken off F and Fneu.
+        Gives the pixel size.
     artefact
         Frames that stimulation light reached, boolean ``(n_frames,)``; none by default. They are left out of neuropil fit,
         F0 and noise, and are NaN in X and ``spks``; the layers F and Fneu keep them as recorded.
@@ -81,7 +81,7 @@ def build_cells(
         )
     mask = np.zeros(clock.n_frames, bool) if artefact is None else np.asarray(artefact, bool)
     check_length("artefact", mask, clock.n_frames, per="frame")
-    corrected, coefficients, offset = _correct(segmentation, neuropil, mask, dark_level=metadata.dark_level or 0.0)
+    corrected, coefficients, offset = _correct(segmentation, neuropil, mask, dark_level=dff.dark_level or 0.0)
     result = compute_dff(
         corrected,
         rate_hz=clock.rate_hz,
@@ -114,7 +114,8 @@ def build_cells(
         uns={
             "engine": segmentation.engine,
             "neuropil_subtracted": segmentation.Fneu is not None,
-            "findings": [] if metadata.dark_level is not None else [json.dumps(_DARK_LEVEL_UNKNOWN.to_dict())],
+            "dark_level": dff.dark_level or 0.0,
+            "findings": [] if dff.dark_level is not None else [json.dumps(_DARK_LEVEL_UNKNOWN.to_dict())],
         },
     )
     record(table, "pp.build_cells", trial=trial, neuropil=neuropil, dff=dff, source=segmentation.source)

@@ -41,6 +41,10 @@ class DffSettings:
         Length of the running window in seconds; 60 by default (Suite2p's ``win_baseline``).
     floor
         Smallest F0 that is divided by, in units of F; by default the noise of each ROI's frames.
+    dark_level
+        Value of a pixel that no light reaches (the digitiser's offset), e.g. the mean of a few frames with the shutter closed.
+        It is part of F and Fneu but not of fluorescence: left in, it makes dF/F too small. Where it is not given, 0 is assumed
+        and a finding says so.
     artefact
         What X holds at artefact frames: ``"nan"`` (default) or ``"keep"``, the values as computed.
 
@@ -54,6 +58,7 @@ class DffSettings:
     percentile: float = 8.0
     window_s: float = 60.0
     floor: float | None = None
+    dark_level: float | None = None
     artefact: Literal["nan", "keep"] = "nan"
 
     def __post_init__(self) -> None:
@@ -62,6 +67,8 @@ class DffSettings:
         check_positive("window_s", self.window_s)
         if self.floor is not None:
             check_positive("floor", self.floor, zero=True)
+        if self.dark_level is not None and not np.isfinite(self.dark_level):
+            raise ParameterError(f"dark_level = {self.dark_level!r} is not a finite number. Give the value of a dark pixel.")
         if not 0 <= self.percentile <= 100:
             raise ParameterError(f"percentile = {self.percentile!r} is out of range. Give a number from 0 to 100.")
 

@@ -103,7 +103,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
             raise self.declared_inputs["movie"].missing(self)  # an adopted segmentation has no pixels of the targets
         responses = self.settings["responses"]
         return tl.compute_target_responses(
-            self.traces["targets"] - np.float32(self.metadata.dark_level or 0.0),
+            self.traces["targets"] - np.float32(self.settings["dff"].dark_level or 0.0),
             self.frame_clock,
             self.sync.stims,
             self.match_targets(),

@@ -17,14 +17,10 @@ class MetadataSettings:
         Frames of one plane per second.
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres.
-    dark_level
-        Value of a pixel that no light reaches, e.g. the mean of a few frames with the shutter closed. Where it is not given,
-        0 is assumed and a finding says so.
     """
 
     frame_rate_hz: float | None = None
     pixel_size_um: tuple[float, float] | None = None
-    dark_level: float | None = None
 
     def __post_init__(self) -> None:
         if self.frame_rate_hz is not None:
