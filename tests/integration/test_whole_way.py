@@ -34,6 +34,8 @@ def test_six_lines_give_the_same_tables_as_pli_run(copy_of_tiny, tmp_path, pli):
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert {step["state"] for step in report["steps"]} == {"done"}
+    counts = report["results"]["t-001"]
+    assert 0 < counts["cells"] <= counts["rois"] and 0 < counts["targets_matched"] <= counts["targets"] == 6
 
     described = inputs_of(copy_of_tiny)
     paths = {

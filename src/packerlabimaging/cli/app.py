@@ -190,9 +190,11 @@ def run(
     loaded = Experiment.from_toml(experiment).run(engine=engine, progress=not json)
     path = write_report(loaded, progress=not json)
     if json:
-        text.print_json({**text.status_to_dict(loaded), "report": str(path)})
+        results = text.results_to_dict(loaded)
+        text.print_json({**text.status_to_dict(loaded), "results": results, "report": str(path)})
     else:
         text.print_status(loaded)
+        text.print_results(loaded)
         typer.echo(f"Report: {path}")
 
 

@@ -150,6 +150,37 @@ def print_status(experiment: Experiment) -> None:
             print_findings(console, noted)
 
 
+def results_to_dict(experiment: Experiment) -> dict[str, dict[str, int]]:
+    """Return what was found in each trial, in a few counts; only what its tables hold."""
+    counts: dict[str, dict[str, int]] = {}
+    for trial in experiment:
+        found = counts.setdefault(trial.id, {})
+        if trial.has("cells"):
+            cells = trial.result("cells")
+            found |= {"rois": cells.n_obs, "cells": int(cells.obs["iscell"].sum())}
+        if trial.has("targets"):
+            status = trial.result("targets").obs["status"].astype(str)
+            found |= {"targets": len(status), "targets_matched": int((status == "matched").sum())}
+        if trial.has("responses"):
+            calls = trial.result("responses").obs
+            found |= {"excited": int(calls["excited"].sum()), "suppressed": int(calls["suppressed"].sum())}
+    return counts
+
+
+def print_results(experiment: Experiment) -> None:
+    """Print what was found in each trial, one line each."""
+    for trial_id, found in results_to_dict(experiment).items():
+        parts = []
+        if "cells" in found:
+            parts.append(f"{found['cells']} cells among {found['rois']} ROIs")
+        if "targets" in found:
+            parts.append(f"{found['targets_matched']} of {found['targets']} targets matched")
+        if "excited" in found:
+            parts.append(f"{found['excited']} ROIs called excited, {found['suppressed']} suppressed")
+        if parts:
+            print(f"{trial_id}: {'; '.join(parts)}")
+
+
 def print_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
     """Print the scores of the demonstration against the truth."""
     from rich.table import Table
