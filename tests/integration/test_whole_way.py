@@ -147,3 +147,16 @@ def test_masks_on_the_targets_and_adopting_our_own_run(tiny, finished, tmp_path,
     without = pli_package.Experiment("none", output=tmp_path / "none").add(pli_package.AllOpticalTrial("t-001", inputs=paths))
     with pytest.raises(ConfigError, match="needs ROIs"):
         without.run(engine="masks", progress=False)
+
+
+def test_results_are_shown_where_their_engine_is_not_installed(finished, monkeypatch):
+    from packerlabimaging.errors import MissingDependencyError
+    from packerlabimaging.segmentation.quick import QuickEngine
+
+    def missing(self):
+        raise MissingDependencyError("The engine needs a package that is not installed.")
+
+    monkeypatch.setattr(QuickEngine, "settings", missing)
+    experiment = pli_package.Experiment.load(finished / "results")
+    assert {status.state for status in experiment.status()} == {"done"}
+    assert next(iter(experiment)).cells.n_obs > 0
