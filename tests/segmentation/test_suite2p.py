@@ -123,6 +123,9 @@ def test_cells_are_found_with_their_activity(finished: dict[str, Any]) -> None:
         measured = found.F[nearest] - 0.7 * found.Fneu[nearest]
         assert np.corrcoef(measured[quiet], trace[quiet])[0, 1] > 0.9
     assert found.extra["rate_hz"] == RATE_HZ and found.extra["tau_s"] == 0.5
+    np.testing.assert_array_equal(found.iscell, found.obs["iscell_probability"] >= 0.3)
+    labels = np.load(finished["run"] / "suite2p" / "plane0" / "iscell.npy")
+    np.testing.assert_array_equal(labels[:, 0] > 0, found.iscell)  # Suite2p's own program shows the same cells
     settings = np.load(finished["run"] / "suite2p" / "plane0" / "settings.npy", allow_pickle=True).item()
     assert settings["classification"]["use_builtin_classifier"] is True and settings["torch_device"] == "cpu"
     np.testing.assert_allclose(settings["diameter"], [10, 13])
@@ -228,6 +231,7 @@ def test_mistyped_settings_are_refused(suite2p: Any, given: dict[str, Any], mess
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"cell_probability": 1.5}, r"cell_probability = 1\.5 is out of range"),
         ({"tau": -1}, r"tau = -1 is out of range: 0\.0 to 10\.0"),
         ({"detection": {"max_overlap": 1.5}}, r"detection\.max_overlap = 1\.5 is out of range"),
         ({"diameter": [0, 5]}, r"diameter = \[0, 5\] is out of range"),

@@ -67,6 +67,7 @@ class Suite2pEngine(Engine):
             _check_outcome(plane, job, folder)
             if mask.any():
                 recompute(suite2p, plane, mask, own)
+            _accept(plane, settings["cell_probability"])
         if settings["pixel_offset"]:
             _add_offset(plane, settings["pixel_offset"])
         for name, keep in (("data_raw.bin", settings["keep_raw"]), ("data.bin", settings["keep_registered"])):
@@ -82,6 +83,13 @@ class Suite2pEngine(Engine):
         mask = np.zeros(found.n_frames, bool)
         mask[np.asarray(open_npy(bad_frames, ndim=1))] = True
         return replace(found, findings=(*found.findings, *artefact_findings(mask, folder)))
+
+
+def _accept(plane: Path, probability: float) -> None:
+    """Take ROIs of at least a probability for cells, in Suite2p's own file, so that its program shows and curates the same."""
+    labels = np.load(plane / "iscell.npy")
+    labels[:, 0] = labels[:, 1] >= probability
+    np.save(plane / "iscell.npy", labels)
 
 
 def _write_inputs(
