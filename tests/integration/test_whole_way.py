@@ -120,7 +120,7 @@ def test_status_tells_stale_steps_and_why(copy_of_finished, pli):
     assert done.returncode == 0, done.stderr
     states = {step["step"]: (step["state"], step["reason"]) for step in json.loads(done.stdout)["steps"]}
     assert states["segmentation"][0] == "done"
-    assert states["cells"][0] == "stale" and "settings:dff" in states["cells"][1]
+    assert states["cells"][0] == "stale" and "dff.percentile" in states["cells"][1]
     assert states["responses"][0] == "stale"
     text = pli("status", copy_of_finished / "results")
     assert text.returncode == 0 and "done" in text.stdout
