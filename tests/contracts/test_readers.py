@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import tifffile
 
 from packerlabimaging.core.metadata import ImagingMetadata
@@ -103,15 +102,8 @@ def test_every_installed_reader_is_under_the_contract():
 
     ours = {name for name, cls in readers.all().items() if cls.__module__.startswith("packerlabimaging.")}
     tested = {cls.name for cls in ReaderContract.__subclasses__() if cls.__module__ == __name__}
+    # bare pixels carry no header, so that a cut file is a shorter movie: see tests/io/test_binary.py
     assert ours - tested <= {"binary"}, "write a contract test for the new reader"
-
-
-@pytest.mark.parametrize("name", ["binary"])
-def test_bare_pixels_are_tested_elsewhere(name):
-    """Bare pixels carry no header, so the contract's cut files make shorter movies; see tests/io/test_binary.py."""
-    from packerlabimaging.io.readers import readers
-
-    assert readers.get(name).kind == "movie"
 
 
 def test_a_reader_of_a_container_gives_way_to_one_that_knows_the_program(tmp_path, monkeypatch):
