@@ -19,6 +19,9 @@ from packerlabimaging.errors import ParameterError
 
 TriggerMode = Literal["once", "each"]
 
+MAX_INTERVALS = 4_000_000
+"""More intervals of light than this (300 MB of times) are no experiment, but a damaged count of shots."""
+
 
 @dataclass(frozen=True)
 class PhotostimRow:
@@ -70,7 +73,8 @@ class LightTimes:
     """Every interval of light of every stim, as one flat table.
 
     All arrays have shape ``(n_intervals,)``: ``onset_s`` and ``end_s`` in seconds, ``stim``, ``row``, ``group`` and
-    ``shot`` as zero-based numbers.
+    ``shot`` as zero-based numbers; ``target`` is the target that is lit where points are lit one after another, -1 where the
+    whole group is (the default).
     """
 
     onset_s: np.ndarray
@@ -79,6 +83,11 @@ class LightTimes:
     row: np.ndarray
     group: np.ndarray
     shot: np.ndarray
+    target: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.target) != len(self.onset_s):
+            object.__setattr__(self, "target", np.full(len(self.onset_s), -1))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,6 +113,9 @@ class PhotostimProtocol:
     lead_in_s
         Dark time before the first row: 1 ms where the program first runs a dummy element. In trigger mode ``"once"`` it
         follows the trigger; in mode ``"each"`` it passes before the first pulse and delays nothing.
+    stim_interval_s, row_interval_s
+        Time from one stim to the next, and (trigger mode ``"each"``) from the trigger of one row to that of the next, as the
+        program was to send them; None if unknown. Real times come from the recorded pulses.
     target_ids
         Names of the targets; by default ``target-000`` and so on.
     weights
@@ -131,6 +143,8 @@ class PhotostimProtocol:
     n_stims: int | None = None
     trigger: TriggerMode = "once"
     lead_in_s: float = 0.0
+    stim_interval_s: float | None = None
+    row_interval_s: float | None = None
     target_ids: tuple[str, ...] = ()
     weights: np.ndarray | None = None
     spiral_diameter_um: float | None = None
@@ -153,8 +167,9 @@ class PhotostimProtocol:
         check_positive("lead_in_s", self.lead_in_s, zero=True)
         if self.n_stims is not None:
             check_positive("n_stims", self.n_stims, zero=True)
-        if self.spiral_diameter_um is not None:
-            check_positive("spiral_diameter_um", self.spiral_diameter_um)
+        for name in ("spiral_diameter_um", "stim_interval_s", "row_interval_s"):
+            if getattr(self, name) is not None:
+                check_positive(name, getattr(self, name))
         check_choice("trigger", self.trigger, ("once", "each"))
         groups = tuple(tuple(int(target) for target in group) for group in self.groups)
         object.__setattr__(self, "groups", groups)
@@ -192,9 +207,23 @@ class PhotostimProtocol:
     @property
     def group_of_target(self) -> tuple[tuple[int, ...], ...]:
         """For each target, the groups that it belongs to."""
-        return tuple(
-            tuple(group for group, members in enumerate(self.groups) if target in members) for target in range(self.n_targets)
-        )
+        groups: list[list[int]] = [[] for _ in range(self.n_targets)]
+        for number, members in enumerate(self.groups):
+            for target in dict.fromkeys(members):
+                groups[target].append(number)
+        return tuple(map(tuple, groups))
+
+    def target_powers_mw(self, row: int) -> np.ndarray | None:
+        """Return the power on each target that a row lights, in the order of its group, milliwatts; None where not calibrated.
+
+        Where all points are lit together the row's power (``power_mw`` a target) is shared out by the targets' weights.
+        """
+        made = self.rows[row]
+        members = list(self.groups[made.group])
+        if made.power_mw is None:
+            return None
+        weights = np.ones(len(members)) if self.weights is None or not made.all_at_once else self.weights[members]
+        return made.power_mw * len(members) * weights / weights.sum() if weights.any() else np.zeros(len(members))
 
     def row_durations_s(self) -> np.ndarray:
         """Length of each row from its start (delay included) to the end of its last shot interval, seconds."""
@@ -210,11 +239,15 @@ class PhotostimProtocol:
 
     @property
     def stim_duration_s(self) -> float:
-        """Length of one stim by the protocol, seconds, last inter-shot delay included (trigger mode ``"once"``).
+        """Length of one stim by the protocol, seconds, last inter-shot delay included.
 
-        In mode ``"each"`` this is the summed length of the rows; the real one depends on the triggers.
+        In trigger mode ``"each"`` this is as the triggers were planned (``row_interval_s``), or the summed length of the rows
+        where that is not known; the real one depends on the triggers.
         """
-        return float(self.row_durations_s().sum())
+        durations = self.row_durations_s()
+        if self.trigger == "each" and self.row_interval_s is not None and len(durations):
+            return float(self.row_interval_s * (len(durations) - 1) + durations[-1])
+        return float(durations.sum())
 
     @property
     def pulses_per_stim(self) -> int:
@@ -237,13 +270,20 @@ class PhotostimProtocol:
         Returns
         -------
         LightTimes
-            Sorted by stim, row, shot. Points lit one after another are one interval per point.
+            Sorted by stim, row, shot. Points lit one after another are one interval per point, in the order of the group.
+
+        Raises
+        ------
+        ParameterError
+            If the rows have more shots than any experiment.
         """
         triggers = np.asarray(triggers_s, dtype=np.float64)
+        self._check_intervals(len(triggers))
         columns: list[tuple[np.ndarray, ...]] = []
         starts = self.row_starts_s()
         for row_index, row in enumerate(self.rows):
-            n_points = 1 if row.all_at_once else len(self.groups[row.group])
+            points = np.array([-1] if row.all_at_once else self.groups[row.group])
+            n_points = len(points)
             count = row.n_shots * n_points
             if self.trigger == "once":
                 at, stims = triggers, np.arange(len(triggers))
@@ -254,15 +294,23 @@ class PhotostimProtocol:
             onset = (at[:, None] + starts[row_index] + row.initial_delay_s + pulse).ravel()
             shot = np.tile(np.arange(count) // n_points, len(at))
             stim = np.repeat(stims, count)
-            columns.append(
-                (onset, onset + row.shot_duration_s, stim, np.full_like(stim, row_index), np.full_like(stim, row.group), shot)
-            )
+            numbers = (np.full_like(stim, row_index), np.full_like(stim, row.group), shot, np.tile(points, len(at) * row.n_shots))
+            columns.append((onset, onset + row.shot_duration_s, stim, *numbers))
         if not columns:
             empty = np.zeros(0)
-            return LightTimes(empty, empty, *(np.zeros(0, dtype=np.int64) for _ in range(4)))
-        onset_s, end_s, stim, row_number, group, shot = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+            return LightTimes(empty, empty, *(np.zeros(0, dtype=np.int64) for _ in range(5)))
+        onset_s, end_s, stim, row_number, *rest = (np.concatenate(parts) for parts in zip(*columns, strict=True))
         order = np.lexsort((onset_s, row_number, stim))
-        return LightTimes(*(column[order] for column in (onset_s, end_s, stim, row_number, group, shot)))
+        return LightTimes(*(column[order] for column in (onset_s, end_s, stim, row_number, *rest)))
+
+    def _check_intervals(self, n_triggers: int) -> None:
+        per_stim = sum(row.n_shots * (1 if row.all_at_once else len(self.groups[row.group])) for row in self.rows)
+        n_stims = n_triggers if self.trigger == "once" else -(-n_triggers // max(1, len(self.rows)))
+        if n_stims * per_stim > MAX_INTERVALS:
+            raise ParameterError(
+                f"{n_stims} stims of {per_stim} shots are more than {MAX_INTERVALS} intervals of light, which makes no sense. "
+                f"Check the protocol{f' {self.source!r}' if self.source else ''}: n_shots of its rows."
+            )
 
     def __repr__(self) -> str:
         stims = "" if self.n_stims is None else f", {self.n_stims} stims"
