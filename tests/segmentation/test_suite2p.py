@@ -278,13 +278,26 @@ def test_an_unknown_pixel_size_is_told(suite2p: Any) -> None:
     from packerlabimaging.segmentation.suite2p.settings import suite2p_settings
 
     engine = get_engine("suite2p")
-    job = EngineJob(movies={"a": ArrayMovie(np.zeros((60, 256, 300), np.uint16))}, rate_hz=30.0)
+    job = EngineJob(movies={"a": ArrayMovie(np.zeros((60, 256, 300), np.uint16))}, rate_hz=30.0, indicator_decay_s=1.0)
     with pytest.warns(UserWarning, match="pixel size is not known"):
         own = suite2p_settings(suite2p, complete_settings(engine, {}), job)
     assert own["diameter"] == [12.0, 12.0] and own["detection"]["sparsery_settings"]["spatial_scale"] == 0
     own = suite2p_settings(suite2p, complete_settings(engine, {"diameter": 9}), job)
     assert own["diameter"] == [9.0, 9.0] and own["fs"] == 30.0
     assert own["registration"]["block_size"] == (128, 128) and own["registration"]["nonrigid"] is True
+
+
+@pytest.mark.suite2p
+def test_tau_is_the_decay_of_the_indicator(suite2p: Any) -> None:
+    from packerlabimaging.segmentation.suite2p.settings import suite2p_settings
+
+    engine, movies = get_engine("suite2p"), {"a": ArrayMovie(np.zeros((60, 256, 300), np.uint16))}
+    known = EngineJob(movies=movies, rate_hz=30.0, pixel_size_um=(1.0, 1.0), indicator_decay_s=0.7)
+    assert suite2p_settings(suite2p, complete_settings(engine, {}), known)["tau"] == 0.7
+    assert suite2p_settings(suite2p, complete_settings(engine, {"tau": 0.4}), known)["tau"] == 0.4
+    unknown = EngineJob(movies=movies, rate_hz=30.0, pixel_size_um=(1.0, 1.0))
+    with pytest.warns(UserWarning, match=r"tau = 1.0 s, .* Give indicator_decay_s"):
+        assert suite2p_settings(suite2p, complete_settings(engine, {}), unknown)["tau"] == 1.0
 
 
 @pytest.mark.suite2p

@@ -52,6 +52,8 @@ class ImagingMetadata:
         The program's own name for the kind of recording.
     acquired
         Local date and time of the start, without a zone, as written by the program.
+    indicator_decay_s
+        Time constant of the calcium indicator's decay in seconds; no microscope records it, a user gives it.
     zoom, objective, scan_center_v, laser_power, pmt_gain
         Optics as recorded; ``scan_center_v`` is ``(y, x)`` in volts; powers and gains in the program's units by name.
     extra
@@ -77,6 +79,7 @@ class ImagingMetadata:
     program_version: str | None = None
     sequence_type: str | None = None
     acquired: datetime | None = None
+    indicator_decay_s: float | None = None
     zoom: float | None = None
     objective: str | None = None
     scan_center_v: tuple[float, float] | None = None
@@ -99,6 +102,8 @@ class ImagingMetadata:
             y_um, x_um = self.pixel_size_um
             size = (check_positive("pixel height (um)", y_um), check_positive("pixel width (um)", x_um))
             object.__setattr__(self, "pixel_size_um", size)
+        if self.indicator_decay_s is not None:
+            check_positive("indicator_decay_s", self.indicator_decay_s)
         if self.frame_times_s is not None:
             times = frozen_array(self.frame_times_s, np.float64, name="frame_times_s")
             if not np.all(np.isfinite(times)):

@@ -48,6 +48,8 @@ class EngineJob:
         Frames per second.
     pixel_size_um
         ``(y, x)``; None if unknown.
+    indicator_decay_s
+        Time constant of the calcium indicator's decay; None if unknown.
     rois
         ROIs drawn elsewhere, for engines that take them; None otherwise.
     """
@@ -56,6 +58,7 @@ class EngineJob:
     artefacts: Mapping[str, np.ndarray] = field(default_factory=dict)
     rate_hz: float
     pixel_size_um: tuple[float, float] | None = None
+    indicator_decay_s: float | None = None
     rois: RoiSet | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +70,8 @@ class EngineJob:
         check_positive("rate_hz", self.rate_hz)
         for size in self.pixel_size_um or ():
             check_positive("pixel_size_um", size)
+        if self.indicator_decay_s is not None:
+            check_positive("indicator_decay_s", self.indicator_decay_s)
         for trial, mask in self.artefacts.items():
             if trial not in self.movies:
                 raise ParameterError(
@@ -227,6 +232,7 @@ def run_engine(
         "trial_frames": {trial: list(frames) for trial, frames in job.trial_frames.items()},
         "rate_hz": job.rate_hz,
         "pixel_size_um": to_plain(job.pixel_size_um),
+        "indicator_decay_s": job.indicator_decay_s,
         "n_artefact_frames": int(job.artefact_mask().sum()),
         "versions": engine.versions(),
         "started": now(),

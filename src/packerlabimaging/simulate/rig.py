@@ -149,10 +149,13 @@ type = "AllOpticalTrial"
 [trial.inputs]
 movie = "raw/{trial}/"
 sync = {{ path = "raw/{trial}.paq", reader = "packio", options = {{ frame_clock = "frame_clock", stim = "markpoints2packio" }} }}
-{photostim}"""
+{photostim}
+# What no file of the rig tells: how fast the calcium indicator decays.
+[trial.metadata]
+indicator_decay_s = {decay_s:g}
+{responses}"""
 
-_RESPONSES = """photostim = "raw/{name}/"
-
+_RESPONSES = """
 # How responses to photostimulation are scored and called.
 [trial.responses]
 preset = "packerlab"
@@ -162,6 +165,10 @@ preset = "packerlab"
 def write_experiment_file(path: Path, parameters: SimulationParameters, *, photostim: str) -> None:
     """Write ``experiment.toml``; ``photostim`` is the name of the NAPARM folder."""
     text = _EXPERIMENT.format(
-        experiment=parameters.experiment_id, trial=parameters.trial, photostim=_RESPONSES.format(name=photostim)
+        experiment=parameters.experiment_id,
+        trial=parameters.trial,
+        photostim=f'photostim = "raw/{photostim}/"\n',
+        decay_s=parameters.decay_s,
+        responses=_RESPONSES,
     )
     path.write_text(text, encoding="utf-8")

@@ -204,6 +204,7 @@ class Experiment:
             artefacts={trial.id: trial.artefact for trial in members},
             rate_hz=first.frame_clock.rate_hz,
             pixel_size_um=first.metadata.pixel_size_um,
+            indicator_decay_s=first.metadata.indicator_decay_s,
             rois=self._given_rois(first),
         )
 

@@ -17,16 +17,22 @@ class MetadataSettings:
         Frames of one plane per second.
     pixel_size_um
         ``(y, x)`` size of a pixel in micrometres.
+    indicator_decay_s
+        Time constant of the calcium indicator's decay in seconds, about 0.7 for GCaMP6f, 1.0 for 6m, 1.3 for 6s (Suite2p's
+        documentation). Detection of cells and deconvolution rest on it.
     """
 
     frame_rate_hz: float | None = None
     pixel_size_um: tuple[float, float] | None = None
+    indicator_decay_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.frame_rate_hz is not None:
             check_positive("frame_rate_hz", self.frame_rate_hz)
         for size in self.pixel_size_um or ():
             check_positive("pixel_size_um", size)
+        if self.indicator_decay_s is not None:
+            check_positive("indicator_decay_s", self.indicator_decay_s)
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class TwoPhotonImagingTrial(Trial):
             changes |= {"frame_rate_hz": by_hand.frame_rate_hz, "frame_rate_source": "given"}
         if by_hand.pixel_size_um is not None:
             changes["pixel_size_um"] = by_hand.pixel_size_um
+        if by_hand.indicator_decay_s is not None:
+            changes["indicator_decay_s"] = by_hand.indicator_decay_s
         return found.replace(**changes) if changes else found
 
     def _adopted_metadata(self) -> ImagingMetadata:

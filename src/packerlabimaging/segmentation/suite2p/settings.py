@@ -31,13 +31,14 @@ simulation, seeds 1 and 2, 0.3 accepts 252 of 267 active cells and no ROI withou
 _CHANGED: dict[str, Any] = {
     "torch_device": "cpu",
     "diameter": None,
+    "tau": None,
     "run": {"do_registration": True},
     "registration": {"nimg_init": 100},
     "detection": {"threshold_scaling": 0.7, "sparsery_settings": {"spatial_scale": None}},
 }
 """Defaults that differ from Suite2p's.
 
-Never a GPU unasked; the diameter from the pixel size; registration yes or no (a run is fresh, nothing can be done twice).
+Never a GPU unasked; the diameter from the pixel size; tau from the indicator's decay, where the user gave it; registration yes or no (a run is fresh, nothing can be done twice).
 100 frames for the reference image, because here all of them count (see ``registration.py``): on the standard simulation the
 motion left over is 0.104 pixels, with 400 frames 0.098 in five times the time. More candidates of detection, because the
 classifier sorts them: on a draft of the standard simulation, seed 1, this found 111 of 116 active cells with no false one,
@@ -102,6 +103,7 @@ def suite2p_settings(suite2p: ModuleType, given: Mapping[str, Any], job: EngineJ
     settings["torch_device"] = check_device(str(given["torch_device"]))
     settings["fs"] = float(job.rate_hz)
     settings["diameter"] = _diameter_px(given, job.pixel_size_um, settings_default=suite2p.default_settings()["diameter"])
+    settings["tau"] = _tau_s(given["tau"], job.indicator_decay_s, settings_default=suite2p.default_settings()["tau"])
     sparsery = settings["detection"]["sparsery_settings"]
     if sparsery["spatial_scale"] is None:
         known = given["diameter"] is not None or job.pixel_size_um is not None
@@ -166,6 +168,19 @@ def _diameter_px(given: Mapping[str, Any], pixel_size_um: tuple[float, float] | 
         )
         return [float(value) for value in settings_default]
     return [float(given["diameter_um"]) / size for size in pixel_size_um]
+
+
+def _tau_s(given: float | None, indicator_decay_s: float | None, *, settings_default: float) -> float:
+    if given is not None:
+        return float(given)
+    if indicator_decay_s is None:
+        warnings.warn(
+            f"The decay of the indicator is not known: Suite2p gets its own default, tau = {settings_default} s, for detection and "
+            "deconvolution. Give indicator_decay_s in the trial's metadata, or the engine setting tau.",
+            stacklevel=2,
+        )
+        return float(settings_default)
+    return indicator_decay_s
 
 
 def _spatial_scale(diameter_px: list[float]) -> int:
