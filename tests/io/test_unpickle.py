@@ -8,6 +8,8 @@ import os
 import pathlib
 import pickle
 import struct
+import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -198,14 +200,88 @@ PLAIN_STATE = b"(I3\nV<\nNNNI-1\nI-1\nI0\nt"
     ],
 )  # fmt: skip
 def test_hand_made_pickles_can_do_nothing(data: bytes, request: pytest.FixtureRequest) -> None:
-    harmless = {"dtype as a value is harmless", "billion laughs"}
-    if request.node.callspec.id in harmless:
+    if request.node.callspec.id == "dtype as a value is harmless":
         restricted_loads(data, source="evil.npy")
     else:
         with pytest.raises(FormatError, match="'evil.npy'"):
             restricted_loads(data, source="evil.npy")
     assert datetime.date.today() <= datetime.date.max  # the class still is what it was
     assert same(np.float64(2), restricted_loads(pickle.dumps(np.float64(2)), source="x"))
+
+
+def _text(text: bytes) -> bytes:
+    return b"\x8d" + struct.pack("<Q", len(text)) + text
+
+
+COLLIDING = b"".join(b"\x8a\x0a" + (n * ((1 << 61) - 1)).to_bytes(10, "little") + b"N" for n in range(1, 3000))
+BOMBS = {
+    "a path of many long parts": _global("pathlib", "PurePosixPath")
+    + _text(b"x" * 10**5) + b"\x94(" + b"h\x00" * 10**5 + b"t\x94R.",
+    "bytes spelled again and again": _global("_codecs", "encode") + b"\x94" + _text(b"x" * 10**6) + b"\x94\x8c\x06latin1\x94"
+    + b"\x5d(" + b"h\x00h\x01h\x02\x86R" * 10**4 + b"e.",
+    "a long list made a set again and again": _global("builtins", "set") + b"\x94](" + b"N" * 10**5 + b"e\x94"
+    + b"](" + b"h\x00h\x01\x85R" * 10**4 + b"e.",
+    "objects in arrays again and again": b"".join(
+        (EMPTY, b"0", b"](", b"N" * 10**5, b"e\x94(", *[EMPTY + b"(I1\n(I100000\nt" + _dtype(b"O8", PLAIN_STATE) +
+        b"I00\nh\x00tb"] * 1000, b"l.")
+    ),
+    "empty sets": b"](" + b"\x8f" * 10**6 + b"e.",
+    "empty dictionaries": b"](" + b"}" * 3 * 10**6 + b"e.",
+    "memories": b"N" + b"\x94" * 2 * 10**6 + b".",
+    "marks": b"(" * 2 * 10**6 + b".",
+    "keys that collide": b"}(" + COLLIDING + b"u.",
+    "keys that collide, one by one": b"}" + b"".join(COLLIDING[n * 13 : n * 13 + 13] + b"s" for n in range(2000)) + b".",
+    "pairs that collide": _global("collections", "OrderedDict") + b"](" + b"".join(
+        COLLIDING[n * 13 : n * 13 + 13] + b"\x86" for n in range(2000)) + b"e\x85R.",
+    "a call of lists within lists": LAUGHS[:-1] + b")R.",
+    "a change of lists within lists": LAUGHS[:-1] + b"Nb.",
+    "a number of very many digits": b"L" + b"9" * 10**6 + b"L\n.",
+    "a name of very many letters": _global("x" * 10**6, "y") + b".",
+    "a line without end": b"V" + b"x" * 10**6,
+    "a buffer longer than the file": b"\x80\x05\x96" + struct.pack("<Q", 1 << 60) + b".",
+    "text longer than the file": b"\x80\x04\x8d" + struct.pack("<Q", 1 << 60) + b".",
+    "a frame longer than the file": b"\x80\x04\x95" + struct.pack("<Q", 1 << 60) + b"N.",
+    "characters that there are not": SCALAR + b"(" + _dtype(b"U1", PLAIN_STATE) + b"C\x04\xff\xff\xff\xfftR.",
+    "an array of characters that there are not": EMPTY + b"(I1\n(I1\nt" + _dtype(b"U1", PLAIN_STATE)
+    + b"I00\nC\x04\xff\xff\xff\xfftb.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_file_takes_no_more_memory_than_its_size_explains(name: str) -> None:
+    code = (
+        "import resource, sys; from packerlabimaging.io._unpickle import restricted_loads; data = sys.stdin.buffer.read()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "try: restricted_loads(data, source='evil.npy')\n"
+        "except ValueError as error: assert len(str(error)) < 800, len(str(error))\n"
+        "else: raise SystemExit('was read')\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=BOMBS[name], capture_output=True, timeout=20, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-800:]
+    assert int(done.stdout) < 300
+
+
+@pytest.mark.parametrize("core", ["_core", "core"])
+def test_arrays_as_protocol_5_spells_them(core: str) -> None:
+    for array in (np.arange(6.0).reshape(2, 3), np.arange(6).reshape(2, 3).T, np.array(["cell", "no"])):
+        data = pickle.dumps({"a": array, "b": [array.copy(), array]}, 5)
+        data = data.replace(
+            b"\x8c\x13numpy._core.numeric", b"\x8c" + bytes([len(f"numpy.{core}.numeric")]) + f"numpy.{core}.numeric".encode()
+        )
+        found = restricted_loads(data if core == "_core" else pickle.dumps({"a": array}, 5), source="x")
+        assert same(array, found["a"])
+
+
+def test_a_file_of_nothing_but_zeros_costs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "stat.npy"
+    data = io.BytesIO()
+    np.lib.format.write_array_header_1_0(data, {"shape": (1,), "fortran_order": False, "descr": "|O"})
+    for size, message in ((1 << 29, "damaged|holds"), (1 << 40, "more than a file of settings")):
+        path.write_bytes(data.getvalue() + b"c")
+        os.truncate(path, size)
+        with pytest.raises(FormatError, match=message):
+            read_object_npy(path)
 
 
 def test_a_table_of_memories_of_any_size_costs_nothing() -> None:

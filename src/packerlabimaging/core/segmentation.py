@@ -27,10 +27,13 @@ class Segmentation:
         All ROIs that the engine found, also those that it does not take for cells.
     F
         Fluorescence of each ROI, shape ``(n_rois, n_frames)``, float32, in the movie's units. May be a memory map.
+        Without any frame where the ROIs come without traces, see :meth:`of_rois`.
     Fneu
         Neuropil fluorescence around each ROI, same shape; None where the engine gives none.
     spks
         Deconvolved activity, same shape, arbitrary units; None where the engine gives none.
+    other_traces
+        Further traces of the ROIs by the program's name for them, same shape: ``F_chan2``, ``F_dff``.
     iscell
         Which ROIs are taken for cells, boolean ``(n_rois,)``; all by default.
     obs
@@ -59,6 +62,7 @@ class Segmentation:
     F: np.ndarray
     Fneu: np.ndarray | None = None
     spks: np.ndarray | None = None
+    other_traces: Mapping[str, np.ndarray] = field(default_factory=dict)
     iscell: np.ndarray | None = None
     obs: pd.DataFrame | None = None
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -71,8 +75,7 @@ class Segmentation:
     def __post_init__(self) -> None:
         if self.F.ndim != 2:
             raise ParameterError(f"F has {self.F.ndim} dimensions. Expected 2: (n_rois, n_frames).")
-        for name in ("F", "Fneu", "spks"):
-            traces = getattr(self, name)
+        for name, traces in {"F": self.F, "Fneu": self.Fneu, "spks": self.spks, **self.other_traces}.items():
             if traces is not None and traces.shape != (len(self.rois), self.n_frames):
                 raise ParameterError(
                     f"{name} of {self.source or 'the segmentation'} has the shape {traces.shape}. "
@@ -92,13 +95,23 @@ class Segmentation:
                 )
             stop_before = stop
 
+    @classmethod
+    def of_rois(cls, rois: RoiSet, **values: Any) -> Segmentation:
+        """Return ROIs that come without traces, such as drawn ones or a label image; ``values`` are further parameters."""
+        return cls(rois=rois, F=np.zeros((len(rois), 0), np.float32), **values)
+
     @property
     def n_frames(self) -> int:
         """Number of frames."""
         return int(self.F.shape[1])
 
+    @property
+    def has_traces(self) -> bool:
+        """False for ROIs that come without traces."""
+        return self.n_frames > 0
+
     def of_trial(self, trial: str) -> Segmentation:
-        """Return the frames of one trial, by the run's own accounting.
+        """Return the frames of one trial, by the run's own accounting (``trial_frames``).
 
         Raises
         ------
@@ -116,6 +129,7 @@ class Segmentation:
             F=self.F[:, part],
             Fneu=None if self.Fneu is None else self.Fneu[:, part],
             spks=None if self.spks is None else self.spks[:, part],
+            other_traces={name: traces[:, part] for name, traces in self.other_traces.items()},
             trial_frames={trial: (0, part.stop - part.start)},
             extra={name: value[part] if name == "shifts_px" else value for name, value in self.extra.items()},
         )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
 from packerlabimaging.errors import FormatError, MissingFileError
 from packerlabimaging.io._unpickle import restricted_loads
 
-_MAX_OBJECT_BYTES = 4 << 30
-"""Largest file of Python objects that is read into memory; Suite2p's stay far below."""
+_MAX_OBJECT_BYTES = 1 << 30
+"""Largest file of Python objects that is read; Suite2p's stay far below."""
 
 
-def open_npy(path: Path, *, ndim: int) -> np.ndarray:
+def open_npy(path: Path, *, ndim: int | tuple[int, ...]) -> np.ndarray:
     """Map an array of numbers in a ``.npy`` file into memory; only its header is read.
 
     Parameters
@@ -23,7 +24,7 @@ def open_npy(path: Path, *, ndim: int) -> np.ndarray:
     path
         The file.
     ndim
-        Dimensions that it must have.
+        Dimensions that it must have; several where it may have any of them.
 
     Returns
     -------
@@ -38,12 +39,14 @@ def open_npy(path: Path, *, ndim: int) -> np.ndarray:
         If it is no ``.npy`` file, holds no numbers, has another number of dimensions, or is shorter than its header says.
     """
     with _open(path) as file:
-        shape, fortran_order, dtype = _read_header(file, path)
+        shape, fortran_order, dtype = read_npy_header(file, path)
         offset = file.tell()
     if dtype.kind not in "biuf":
         raise FormatError(f"'{path}' holds values of type {dtype}. Expected numbers. Is it the right file?")
-    if len(shape) != ndim:
-        raise FormatError(f"'{path}' holds an array of shape {shape}. Expected {ndim} dimensions. Is it the right file?")
+    possible = ndim if isinstance(ndim, tuple) else (ndim,)
+    if len(shape) not in possible:
+        listed = " or ".join(str(number) for number in possible)
+        raise FormatError(f"'{path}' holds an array of shape {shape}. Expected {listed} dimensions. Is it the right file?")
     needed, present = math.prod(shape) * dtype.itemsize, path.stat().st_size - offset
     if present < needed:
         raise FormatError(
@@ -67,13 +70,16 @@ def read_object_npy(path: Path) -> np.ndarray:
         :func:`packerlabimaging.io._unpickle.restricted_loads`).
     """
     with _open(path) as file:
-        shape, _, dtype = _read_header(file, path)
+        shape, _, dtype = read_npy_header(file, path)
         if dtype != np.dtype(object):
             raise FormatError(f"'{path}' holds values of type {dtype}. Expected Python objects. Is it the right file?")
         size = path.stat().st_size
         if size > _MAX_OBJECT_BYTES:
             raise FormatError(f"'{path}' has {size} bytes, more than a file of settings or ROIs ever has. Is it the right file?")
-        loaded = restricted_loads(file.read(), source=str(path))
+        if file.tell() >= size:
+            raise FormatError(f"'{path}' ends after its header. Copy it again from its source.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            loaded = restricted_loads(content, source=str(path), start=file.tell())
     if not isinstance(loaded, np.ndarray) or not loaded.dtype.hasobject or loaded.size != math.prod(shape):
         raise FormatError(f"'{path}' is damaged: its content is not the array of shape {shape} that its header promises.")
     return loaded.reshape(shape)
@@ -93,9 +99,18 @@ def _open(path: Path) -> BinaryIO:
         return open(path, "rb")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.") from error
+    except OSError as error:
+        raise FormatError(f"'{path}' can't be read: {error}. Check its permissions, and that its disk is connected.") from error
 
 
-def _read_header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype]:
+def read_npy_header(file: IO[bytes], path: str | Path) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Read shape, whether it is in column order, and type of the array in an open ``.npy`` file; it then stands at its content.
+
+    Raises
+    ------
+    FormatError
+        If it is no ``.npy`` file.
+    """
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         shape, fortran_order, dtype = readers[np.lib.format.read_magic(file)](file)

@@ -169,10 +169,10 @@ def _labels(path: Path) -> np.ndarray | None:
     """Return ``(n_rois, 2)``: label and probability (NaN in files that hold labels only)."""
     if not path.is_file():
         return None
-    try:
-        labels = np.array(open_npy(path, ndim=2), dtype=np.float64)
-    except FormatError:
-        labels = np.array(open_npy(path, ndim=1), dtype=np.float64)[:, None]
+    stored = open_npy(path, ndim=(1, 2))
+    if stored.ndim == 2 and stored.shape[1] not in (1, 2):
+        raise FormatError(f"'{path}' holds an array of shape {stored.shape}. Expected (n_rois, 2): label and probability.")
+    labels = np.array(stored, dtype=np.float64).reshape(len(stored), -1 if stored.size else 2)
     if labels.shape[1] == 1:
         labels = np.hstack([labels, np.full_like(labels, np.nan)])
     if not np.all(np.isfinite(labels[:, 0])):
