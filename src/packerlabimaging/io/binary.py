@@ -1,11 +1,13 @@
-"""Movies as bare pixels in a file, without a header: what registration programs keep, and what Suite2p reads.
+"""Movies as bare pixels in a file: what registration programs keep, what Suite2p reads, and what rigs stream to disk.
 
-:class:`BinaryMovie` reads any such file whose frame size and type are known; :class:`BinaryReader` finds them for Suite2p's
-``data.bin``. :class:`BinaryWriter` writes one while a movie is streamed.
+:class:`BinaryMovie` reads any such file whose frame size and type are known; :class:`BinaryReader` takes them from the user, or
+finds them for Suite2p's ``data.bin``; :class:`PrairieLinkReader` takes them from the two numbers that PrairieLink's scripts
+write first. :class:`BinaryWriter` writes such a file while a movie is streamed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,23 @@ from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.streaming import Reducer
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
+from packerlabimaging.io.given import complete_metadata
+from packerlabimaging.io.interleaving import Interleaving, check_count, choose_channel, choose_plane
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.suite2p.folder import RunValues
 
 INT16_RANGE = (-32768, 32766)
 """Pixels that :class:`BinaryWriter` writes: Suite2p cuts what it registers at 32766 (``2**15 - 2``, its ``io.BinaryFile``)."""
 
+PRAIRIELINK_HEADER = np.dtype([("width", "<u2"), ("height", "<u2")])
+"""What precedes the frames of a PrairieLink file: pixels per line, lines per frame."""
+
+PRAIRIELINK_SIZES_PX = (16, 8192)
+"""Lines and pixels of a PrairieLink frame that are believed, when a file is recognised by its first bytes."""
+
 
 class BinaryMovie(Movie):
-    """A file of frames one after another, rows first, without a header.
+    """A file of frames one after another, rows first.
 
     Parameters
     ----------
@@ -34,47 +44,100 @@ class BinaryMovie(Movie):
         ``(height, width)``.
     dtype
         Type of the pixels; give the byte order where it is not this machine's (``">i2"``).
+    offset_bytes
+        Bytes before the first frame.
+    images
+        Which of the file's images are the frames, in their order; a ``range`` costs no memory. All by default.
     metadata
         How the movie was taken; by default only the frame size is known.
+    findings
+        What was noticed before.
 
     Raises
     ------
     MissingFileError
         If there is no such file.
+    ParameterError
+        If the frame size or type makes no sense, or the file has fewer images than ``images`` names.
     """
 
     def __init__(
-        self, path: str | Path, *, frame_shape_px: tuple[int, int], dtype: Any = "int16", metadata: ImagingMetadata | None = None
+        self,
+        path: str | Path,
+        *,
+        frame_shape_px: tuple[int, int],
+        dtype: Any = "int16",
+        offset_bytes: int = 0,
+        images: Sequence[int] | None = None,
+        metadata: ImagingMetadata | None = None,
+        findings: Sequence[Finding] = (),
     ) -> None:
         path = Path(path)
-        if not path.is_file():
-            raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
-        height, width = frame_shape_px
-        frame_bytes = int(height) * int(width) * np.dtype(dtype).itemsize
-        if frame_bytes <= 0:
-            raise ParameterError(f"frame_shape_px = {frame_shape_px} makes no sense. Expected (height, width), both positive.")
-        n_frames, rest = divmod(path.stat().st_size, frame_bytes)
-        findings = []
+        n_images, rest = count_images(path, frame_shape_px, dtype, offset_bytes=offset_bytes)
+        images = range(n_images) if images is None else images
+        if len(images) and max(images[0], images[-1]) >= n_images:
+            raise ParameterError(f"'{path}' holds {n_images} images. Expected {max(images[0], images[-1]) + 1} or more.")
         if rest:
-            message = f"The file ends {rest} bytes into a frame of {frame_bytes}: the last frame is left out."
-            findings.append(
-                Finding("cut-frame", message, where=str(path), advice="Was the file cut, or is the frame size wrong?")
-            )
-        metadata = metadata or ImagingMetadata(frame_shape_px=(height, width), n_frames=n_frames)
-        super().__init__((n_frames, height, width), dtype, metadata=metadata, source=str(path), findings=findings)
+            message = f"The file ends {rest} bytes into a frame: that frame is left out."
+            cut = Finding("cut-frame", message, where=str(path), advice="Was the file cut, or is the frame size wrong?")
+            findings = (*findings, cut)
+        height, width = frame_shape_px
+        metadata = metadata or ImagingMetadata(frame_shape_px=(height, width), n_frames=len(images))
+        super().__init__((len(images), height, width), dtype, metadata=metadata, source=str(path), findings=findings)
         self.path = path
+        self.offset_bytes = int(offset_bytes)
+        self._images = images
 
     def _read_into(self, start: int, stop: int, out: np.ndarray) -> None:
+        images = self._images[start:stop]
+        adjacent = isinstance(images, range) and images.step == 1
+        frame_bytes = out.nbytes // (stop - start)
         with open(self.path, "rb", buffering=0) as file:
-            file.seek(start * (out.nbytes // (stop - start)))
-            view = out.data.cast("B")
-            while len(view):
-                count = file.readinto(view)
-                if not count:
-                    raise FormatError(
-                        f"'{self.path}' became shorter since it was opened. Open it again once nothing writes to it."
-                    )
-                view = view[count:]
+            for image, frames in [(images[0], out)] if adjacent else zip(images, out, strict=True):
+                file.seek(self.offset_bytes + int(image) * frame_bytes)
+                fill(file, frames, self.path)
+
+
+def fill(file: Any, out: np.ndarray, path: Path) -> None:
+    """Fill a contiguous array with the next bytes of an unbuffered file.
+
+    Raises
+    ------
+    FormatError
+        If the file ends before.
+    """
+    view = out.reshape(-1).view(np.uint8).data
+    while len(view):
+        count = file.readinto(view)
+        if not count:
+            raise FormatError(f"'{path}' became shorter since it was opened. Open it again once nothing writes to it.")
+        view = view[count:]
+
+
+def count_images(path: Path, frame_shape_px: tuple[int, int], dtype: Any, *, offset_bytes: int = 0) -> tuple[int, int]:
+    """Return how many whole images a file of bare pixels holds, and how many bytes follow them.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such file.
+    ParameterError
+        If the frame size, type or offset makes no sense.
+    """
+    if not path.is_file():
+        raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
+    try:
+        height, width = (check_count("frame_shape_px", size) for size in frame_shape_px)
+        kind = np.dtype(dtype)
+    except (TypeError, ValueError) as error:  # our own ParameterError is a ValueError as well
+        raise ParameterError(
+            f"frame_shape_px = {frame_shape_px!r} with dtype = {dtype!r} makes no sense. "
+            "Expected (height, width), both positive, and a type of numbers, e.g. 'uint16'."
+        ) from error
+    if kind.kind not in "uif":
+        raise ParameterError(f"dtype = {dtype!r} is no type of pixels. Give a type of whole or real numbers, e.g. 'uint16'.")
+    offset = check_count("offset_bytes", offset_bytes, zero=True)
+    return divmod(max(0, path.stat().st_size - offset), height * width * kind.itemsize)
 
 
 class BinaryReader(Reader):
@@ -87,15 +150,21 @@ class BinaryReader(Reader):
     def detect(self, path: Path) -> bool:
         return path.name in ("data.bin", "data_raw.bin") and any((path.parent / name).is_file() for name in ("ops.npy", "db.npy"))
 
-    def open(
+    def open(  # type: ignore[override]  # the options by name
         self,
         path: Path,
         *,
         channel: int | str | None = None,
         plane: int | None = None,
         frame_shape_px: tuple[int, int] | None = None,
-        dtype: Any = "int16",
-        **options: Any,
+        dtype: Any = None,
+        offset_bytes: int = 0,
+        n_channels: int = 1,
+        n_planes: int = 1,
+        order: str = "tzc",
+        metadata: ImagingMetadata | None = None,
+        frame_rate_hz: float | None = None,
+        pixel_size_um: float | tuple[float, float] | None = None,
     ) -> BinaryMovie:
         """Open the file; nothing of it is read.
 
@@ -103,53 +172,204 @@ class BinaryReader(Reader):
         ----------
         path
             The file.
-        channel, plane
-            None: such a file holds one channel of one plane.
+        channel
+            One-based channel, where several are interleaved.
+        plane
+            Zero-based plane, where several are interleaved.
         frame_shape_px
             ``(height, width)``; by default as in the ``ops.npy`` or ``db.npy`` beside the file.
         dtype
-            Type of the pixels.
+            Type of the pixels, with the byte order where it is not this machine's (``">u2"``); by default int16, as Suite2p
+            writes, where the size of the frames is known from Suite2p.
+        offset_bytes
+            Bytes before the first frame.
+        n_channels, n_planes, order
+            How many channels and planes are interleaved, and how: the axes of the images, slowest first (``"tzc"``: the
+            channels of a plane come first, then the next plane, then the next time).
+        metadata
+            How the movie was taken, by hand.
+        frame_rate_hz, pixel_size_um
+            The same, only these two; the pixel size as ``(y, x)`` or one number.
 
         Raises
         ------
         MissingFileError
             If there is no such file.
+        AmbiguousInputError
+            If there are several channels or planes and none was chosen.
         ParameterError
-            If the frame size is neither given nor recorded beside the file, or an option makes no sense here.
+            If the frame size or type is neither given nor recorded beside the file, or an option makes no sense here.
         """
-        if options:
-            raise ParameterError(f"The reader 'binary' has no option '{next(iter(options))}'. It has: frame_shape_px, dtype.")
-        if channel is not None or plane not in (None, 0):
-            raise ParameterError(f"'{path}' holds one channel of one plane. Leave channel= and plane= out.")
         path = Path(path)
-        if frame_shape_px is not None:
-            return BinaryMovie(path, frame_shape_px=frame_shape_px, dtype=dtype)
-        run = RunValues.read(path.parent)
-        if not run.values:
-            raise ParameterError(
-                f"'{path}' has no header that says how large its frames are. Give frame_shape_px=(height, width)."
-            )
-        shape, rate = run.frame_shape_px, run.number("fs")
-        n_frames = path.stat().st_size // (shape[0] * shape[1] * np.dtype(dtype).itemsize) if path.is_file() else 0
-        metadata = ImagingMetadata(
-            frame_shape_px=shape,
-            n_frames=n_frames,
-            frame_rate_hz=rate,
-            frame_rate_source=None if rate is None else "nominal",
-            program="suite2p",
-            program_version=run.version,
+        found = None
+        if frame_shape_px is None:
+            found = _suite2p_metadata(path)
+            frame_shape_px, dtype = found.frame_shape_px, "int16" if dtype is None else dtype
+        elif dtype is None:
+            raise ParameterError(f"'{path}' has no header that says what its pixels are. Give dtype=, e.g. dtype='uint16'.")
+        return open_interleaved(
+            path,
+            Interleaving(n_channels, n_planes, order=order),
+            channel=channel,
+            plane=plane,
+            frame_shape_px=frame_shape_px,
+            dtype=dtype,
+            offset_bytes=offset_bytes,
+            found=found,
+            given={"metadata": metadata, "frame_rate_hz": frame_rate_hz, "pixel_size_um": pixel_size_um},
         )
-        return BinaryMovie(path, frame_shape_px=shape, dtype=dtype, metadata=metadata)
 
     def inspect(self, path: Path) -> Inspection:
-        movie = self.open(path)
-        facts = {
-            "n_frames": movie.n_frames,
-            "frame_shape_px": list(movie.frame_shape_px),
-            "dtype": str(movie.dtype),
-            "rate_hz": movie.metadata.frame_rate_hz,
-        }
-        return Inspection(str(path), self.name, self.kind, facts, movie.findings)
+        return Inspection(str(path), self.name, self.kind, *_facts(self.open(path)))
+
+
+class PrairieLinkReader(Reader):
+    """Reader of the files that PrairieLink scripts stream to disk: two numbers, then uint16 frames."""
+
+    name = "prairielink"
+    kind = "movie"
+    description = "PrairieLink raw stream, .bin: pixels per line, lines per frame, then uint16 frames"
+
+    def detect(self, path: Path) -> bool:
+        """Say whether ``path`` is a ``.bin`` file whose first two numbers are a frame size that divides the rest of it."""
+        if path.suffix.lower() != ".bin" or not path.is_file():
+            return False
+        try:
+            width, height = _prairielink_size(path)
+            n_bytes = path.stat().st_size - PRAIRIELINK_HEADER.itemsize
+        except (FormatError, OSError):
+            return False
+        low, high = PRAIRIELINK_SIZES_PX
+        return low <= width <= high and low <= height <= high and n_bytes > 0 and n_bytes % (width * height * 2) == 0
+
+    def open(  # type: ignore[override]  # the options by name
+        self,
+        path: Path,
+        *,
+        channel: int | str | None = None,
+        plane: int | None = None,
+        n_channels: int = 1,
+        n_planes: int = 1,
+        metadata: ImagingMetadata | None = None,
+        frame_rate_hz: float | None = None,
+        pixel_size_um: float | tuple[float, float] | None = None,
+    ) -> BinaryMovie:
+        """Open the file; reads its first four bytes.
+
+        Parameters
+        ----------
+        channel, plane, n_channels, n_planes, metadata, frame_rate_hz, pixel_size_um
+            See :meth:`BinaryReader.open`. The file knows only the size of its frames.
+
+        Raises
+        ------
+        FormatError
+            If it is shorter than its header, or the header names no frame size.
+        """
+        width, height = _prairielink_size(Path(path))
+        return open_interleaved(
+            Path(path),
+            Interleaving(n_channels, n_planes),
+            channel=channel,
+            plane=plane,
+            frame_shape_px=(height, width),
+            dtype="<u2",
+            offset_bytes=PRAIRIELINK_HEADER.itemsize,
+            found=ImagingMetadata(frame_shape_px=(height, width), program="PrairieLink"),
+            given={"metadata": metadata, "frame_rate_hz": frame_rate_hz, "pixel_size_um": pixel_size_um},
+        )
+
+    def inspect(self, path: Path) -> Inspection:
+        return Inspection(str(path), self.name, self.kind, *_facts(self.open(path)))
+
+
+def open_interleaved(
+    path: Path,
+    interleaving: Interleaving,
+    *,
+    channel: int | str | None,
+    plane: int | None,
+    frame_shape_px: tuple[int, int],
+    dtype: Any,
+    offset_bytes: int,
+    found: ImagingMetadata | None,
+    given: dict[str, Any],
+) -> BinaryMovie:
+    """Open one channel of one plane of a file of bare pixels.
+
+    Parameters
+    ----------
+    found
+        What is known about the recording from elsewhere; its ``channels`` are the names to choose from.
+    given
+        The user's ``metadata``, ``frame_rate_hz`` and ``pixel_size_um``.
+    """
+    n_images, _ = count_images(path, frame_shape_px, dtype, offset_bytes=offset_bytes)
+    source, channels = str(path), tuple(str(number + 1) for number in range(min(interleaving.n_channels, n_images or 1)))
+    if len(channels) < interleaving.n_channels or interleaving.n_planes > max(n_images, 1):
+        raise ParameterError(
+            f"'{path}' holds {n_images} images. Expected at least one of each of {interleaving.n_channels} channels and "
+            f"{interleaving.n_planes} planes. Check n_channels= and n_planes=."
+        )
+    if found is not None and len(found.channels) == len(channels):
+        channels = found.channels
+    images = interleaving.images(
+        n_images,
+        channel=choose_channel(channel, channels, source),
+        plane=choose_plane(plane, interleaving.n_planes, source),
+    )
+    shape = (len(images), int(frame_shape_px[0]), int(frame_shape_px[1]))
+    found = (found or ImagingMetadata(frame_shape_px=shape[1:])).replace(
+        n_frames=len(images), n_planes=interleaving.n_planes, channels=channels if len(channels) > 1 else ()
+    )
+    return BinaryMovie(
+        path,
+        frame_shape_px=shape[1:],
+        dtype=dtype,
+        offset_bytes=offset_bytes,
+        images=images,
+        metadata=complete_metadata(found, shape, source, **given),
+        findings=interleaving.findings(n_images, source),
+    )
+
+
+def _prairielink_size(path: Path) -> tuple[int, int]:
+    """Return ``(width, height)`` from the header."""
+    if not path.is_file():
+        raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
+    with path.open("rb") as file:
+        start = file.read(PRAIRIELINK_HEADER.itemsize)
+    if len(start) < PRAIRIELINK_HEADER.itemsize or not all(numbers := np.frombuffer(start, "<u2").tolist()):
+        raise FormatError(
+            f"'{path}' is no PrairieLink stream: it starts with {start!r}. Expected pixels per line and lines per frame, two "
+            "uint16. Other raw files are read with reader='binary' and frame_shape_px=, dtype=."
+        )
+    return numbers[0], numbers[1]
+
+
+def _suite2p_metadata(path: Path) -> ImagingMetadata:
+    """Return what the run that a ``data.bin`` belongs to says about it."""
+    run = RunValues.read(path.parent)
+    if not run.values:
+        raise ParameterError(f"'{path}' has no header that says how large its frames are. Give frame_shape_px=(height, width).")
+    rate = run.number("fs")
+    return ImagingMetadata(
+        frame_shape_px=run.frame_shape_px,
+        frame_rate_hz=rate,
+        frame_rate_source=None if rate is None else "nominal",
+        program="suite2p",
+        program_version=run.version,
+    )
+
+
+def _facts(movie: BinaryMovie) -> tuple[dict[str, Any], tuple[Finding, ...]]:
+    facts = {
+        "n_frames": movie.n_frames,
+        "frame_shape_px": list(movie.frame_shape_px),
+        "dtype": str(movie.dtype),
+        "rate_hz": movie.metadata.frame_rate_hz,
+    }
+    return facts, movie.findings
 
 
 class BinaryWriter(Reducer):
