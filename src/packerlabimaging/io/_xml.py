@@ -1,34 +1,100 @@
 """XML as acquisition programs write it: byte order marks, no declaration, illegal character references.
 
 A file from a rig is data, not a program: document type declarations and entities are refused, so that no file can make the
-parser expand without bound or look at other files.
+parser expand without bound or look at other files. What programs write although XML forbids it is repaired, and told.
 """
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from packerlabimaging.errors import FormatError, MissingFileError
 
 HEAD_BYTES = 4096
 """Bytes that ``root_tag`` looks at."""
+REPAIRED_ENCODING = "read as ISO 8859-1, since it is not UTF-8"
+"""The repair that may have changed letters."""
 
+_MAX_BYTES = 1 << 30
+_MAX_TREE_BYTES = 64 << 20
+_MAX_REPAIRED_BYTES = 128 << 20
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_DECLARATION = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
-_ENCODINGS = {"utf-8", "us-ascii", "ascii", "iso-8859-1", "windows-1252"}
-_REFERENCE = re.compile(r"&#(x[0-9a-fA-F]{1,8}|[0-9]{1,10});")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+_ILLEGAL_REFERENCE = re.compile(
+    rb"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2}|[fF]{3}[efEF])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));"
+)
+_ILLEGAL_BYTES = bytes(set(range(32)) - {9, 10, 13})
 _PROLOG = re.compile(r"\s*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
 _ROOT = re.compile(r"\s*<([A-Za-z_][\w.:-]*)")
 
 
-def parse_xml(path: str | Path) -> ElementTree.Element:
-    """Read an XML file and return its root element.
+class XmlHandler(Protocol):
+    """What takes the elements of a file, one after another."""
 
-    Byte order marks and a missing declaration are normal; character references and control characters that XML does not
-    allow (``&#x1;``, which PrairieView writes as a list separator) are left out.
+    def start(self, tag: str, attributes: dict[str, str], /) -> Any:
+        """Take the start of an element."""
+
+    def end(self, tag: str, /) -> Any:
+        """Take its end."""
+
+
+H = TypeVar("H", bound=XmlHandler)
+
+
+def stream_xml(
+    path: str | Path, make_handler: Callable[[expat.XMLParserType], H], *, max_bytes: int = _MAX_BYTES
+) -> tuple[H, tuple[str, ...]]:
+    """Feed a handler with the elements of a file, in memory that does not depend on the file's length.
+
+    Parameters
+    ----------
+    make_handler
+        Gets the parser (which knows the line) and returns the handler; called a second time where the file needs repair.
+
+    Returns
+    -------
+    tuple
+        The handler, and what was repaired, in words: nothing for a file that is XML. Byte order marks and a missing
+        declaration are normal.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such file.
+    FormatError
+        If it is not XML, is cut, holds a document type declaration, or is larger than ``max_bytes``.
+    """
+    path = Path(path)
+    try:
+        file = path.open("rb")
+    except (FileNotFoundError, IsADirectoryError):
+        raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.") from None
+    with file:
+        n_bytes = file.seek(0, io.SEEK_END)
+        if n_bytes > max_bytes:
+            raise FormatError(f"'{path}' has {n_bytes:,} bytes. Expected at most {max_bytes:,} for an XML file of this kind.")
+        file.seek(0)
+        try:
+            return _feed(path, file, make_handler), ()
+        except expat.ExpatError as error:
+            file.seek(0)
+            repaired, encoding, done = _repair(file.read()) if n_bytes <= _MAX_REPAIRED_BYTES else (b"", None, ())
+            if not done:
+                raise _malformed(path, error) from error
+            try:
+                return _feed(path, io.BytesIO(repaired), make_handler, encoding), done
+            except expat.ExpatError:
+                raise _malformed(path, error) from error
+
+
+def parse_xml(path: str | Path) -> ElementTree.Element:
+    """Read a small XML file and return its root element; see :func:`stream_xml` for what is tolerated.
 
     Raises
     ------
@@ -37,27 +103,12 @@ def parse_xml(path: str | Path) -> ElementTree.Element:
     FormatError
         If it is not XML, is cut, or holds a document type declaration; the message names the line.
     """
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, IsADirectoryError):
-        raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.") from None
-    text = _CONTROL.sub("", _REFERENCE.sub(_legal_reference, _decode(raw, path)))
-    for forbidden in ("<!DOCTYPE", "<!ENTITY"):
-        if forbidden in text:
-            line = text.count("\n", 0, text.index(forbidden)) + 1
-            raise FormatError(
-                f"'{path}', line {line}, holds a document type declaration ({forbidden}). No acquisition program writes one; "
-                "the file is refused. Export it again from its program."
-            )
-    try:
-        return ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        line, column = error.position
+    tree, repairs = stream_xml(path, lambda parser: ElementTree.TreeBuilder(), max_bytes=_MAX_TREE_BYTES)
+    if REPAIRED_ENCODING in repairs:
         raise FormatError(
-            f"'{path}' is not well-formed XML: {error} (line {line}, column {column}). "
-            "It may be cut or damaged: copy it again from the acquisition computer."
-        ) from error
+            f"'{path}' is not UTF-8 text. It may be damaged or not XML: copy it again from the acquisition computer."
+        )
+    return tree.close()
 
 
 def root_tag(path: str | Path) -> str | None:
@@ -75,25 +126,64 @@ def root_tag(path: str | Path) -> str | None:
     return found.group(1) if found else None
 
 
-def _decode(raw: bytes, path: Path) -> str:
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS if raw.startswith(mark)), None)
-    if encoding is None:
-        declared = _DECLARATION.match(raw[:HEAD_BYTES])
-        encoding = declared.group(1).decode("ascii").lower() if declared else "utf-8"
-        if encoding not in _ENCODINGS:
-            raise FormatError(f"'{path}' declares the encoding '{encoding}'. Expected one of: {', '.join(sorted(_ENCODINGS))}.")
-    try:
-        return raw.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+def _feed(path: Path, file: BinaryIO, make_handler: Callable[[expat.XMLParserType], H], encoding: str | None = None) -> H:
+    parser = expat.ParserCreate(encoding)
+
+    def refuse(*declaration: Any) -> None:
         raise FormatError(
-            f"'{path}' is not {encoding} text: byte {error.start} (line {line}) can't be decoded. "
-            "It may be damaged or not XML: copy it again from the acquisition computer."
-        ) from error
+            f"'{path}', line {parser.CurrentLineNumber}, holds a document type declaration. No acquisition program writes one, "
+            "and it can be made to exhaust memory: the file is refused. Export it again from its program."
+        )
+
+    handler = make_handler(parser)
+    parser.StartElementHandler = handler.start
+    parser.EndElementHandler = handler.end
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    try:
+        parser.ParseFile(file)
+    except (LookupError, ValueError) as error:  # from the encoding that the declaration names
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"'{path}' can't be read in the encoding that it names ({error}). Expected UTF-8.") from error
+    finally:  # parser and handler hold each other: let go now, not when garbage is next collected
+        parser.StartElementHandler = parser.EndElementHandler = None
+        parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = None
+    return handler
 
 
-def _legal_reference(found: re.Match[str]) -> str:
-    digits = found.group(1)
-    code = int(digits[1:], 16) if digits.startswith("x") else int(digits)
-    legal = code in (0x9, 0xA, 0xD) or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or 0x10000 <= code <= 0x10FFFF
-    return found.group(0) if legal else ""
+def _malformed(path: Path, error: expat.ExpatError) -> FormatError:
+    return FormatError(
+        f"'{path}' is not well-formed XML: {expat.ErrorString(error.code)} (line {error.lineno}, column {error.offset}). "
+        "It may be cut or damaged: copy it again from the acquisition computer. If the recording was broken off, the program "
+        "may not have finished it."
+    )
+
+
+def _repair(data: bytes) -> tuple[bytes, str | None, tuple[str, ...]]:
+    """Return the document without what XML forbids but programs are known to write, its encoding, and what was done."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):  # UTF-16
+        return data, None, ()
+    done = []
+    cleaned = _ILLEGAL_REFERENCE.sub(b"", data)
+    if len(cleaned) < len(data):
+        done.append("references to control characters taken out")
+    stripped = cleaned.translate(None, _ILLEGAL_BYTES)
+    if len(stripped) < len(cleaned):
+        done.append("control characters taken out")
+    if not _is_utf8(stripped):
+        return stripped, "iso-8859-1", (*done, REPAIRED_ENCODING)
+    if re.match(rb"\s*<\?xml[^>]*encoding\s*=\s*[\"']utf-?16", stripped.removeprefix(codecs.BOM_UTF8), re.IGNORECASE):
+        return stripped, "utf-8", (*done, "read as UTF-8, although it says UTF-16")
+    return stripped, None, tuple(done)
+
+
+def _is_utf8(data: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), 1 << 20):
+            decoder.decode(data[start : start + (1 << 20)])
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -50,6 +50,8 @@ class Inspection:
         Name and value of what was read, JSON-compatible, in the order to be shown; units in the names.
     findings
         What looks wrong or was tolerated.
+    files
+        Files that belong to it, by their format; found by whoever searched the folder, a reader need not give them.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Inspection:
     kind: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Reader(ABC):
@@ -70,6 +73,8 @@ class Reader(ABC):
     """One line for lists and errors: program, file names."""
     generic: ClassVar[bool] = False
     """True for a reader of a container such as TIFF: it gives way to a reader of the same kind that knows the program."""
+    options: ClassVar[type[Any] | None] = None
+    """A dataclass of the options of ``open``, where these are too many for its signature."""
 
     @abstractmethod
     def detect(self, path: Path) -> bool:
@@ -155,16 +160,25 @@ def open_path(path: str | Path, kind: Kind, *, reader: str | None, options: Mapp
         If the reader has no such option; those that it has are listed. Further errors are those of :func:`find_reader`.
     """
     found = find_reader(path, kind, reader=reader)
-    parameters = inspect.signature(found.open).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        known = list(parameters)[1:]
+    known = _option_names(found)
+    if known is not None:
         for name in options:
-            if name not in parameters:
+            if name not in known:
                 raise ParameterError(
                     f"The reader '{found.name}' of '{path}' has no option '{name}'.{did_you_mean(name, known)} "
                     f"Options: {', '.join(known) or 'none'}."
                 )
     return found.open(Path(path), **options)
+
+
+def _option_names(reader: Reader) -> list[str] | None:
+    """Return the names of a reader's options, None where it takes any."""
+    if reader.options is not None:
+        return [option.name for option in fields(reader.options)]
+    parameters = inspect.signature(reader.open).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return None
+    return list(parameters)[1:]
 
 
 def open_movie(

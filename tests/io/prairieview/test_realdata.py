@@ -98,7 +98,7 @@ def test_every_scan_parses_to_what_its_xml_says(scans: list[Path]) -> None:
         assert [(s.type, len(s.frames)) for s in scan.sequences] == [
             (s.attrib["type"], len(s.findall("Frame"))) for s in root.findall("Sequence")
         ], path
-        assert [file.filename for s in scan.sequences for frame in s.frames for file in frame.files] == [
+        assert list(scan.files.names) == [
             file.attrib["filename"] for file in root.findall("Sequence/Frame/File")
         ], path
         found = read_prairieview_metadata(path)

@@ -12,7 +12,7 @@ import numpy as np
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import AmbiguousInputError, FormatError
-from packerlabimaging.io.prairieview.xml import PVFrame, PVScan, PVSequence
+from packerlabimaging.io.prairieview.xml import PVScan, PVSequence
 from packerlabimaging.io.tiff.numbered import format_ranges
 
 KINDS = {
@@ -27,16 +27,7 @@ KINDS = {
 """What the program's sequence types are in plain words."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlacedFrame:
-    """A frame with its sequence and its position there (zero-based)."""
-
-    sequence: PVSequence
-    position: int
-    frame: PVFrame
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Arrangement:
     """The frames of a scan in the order of a movie.
 
@@ -47,48 +38,48 @@ class Arrangement:
     sequence_type
         The program's name for the kind of recording.
     frames
-        ``frames[time][plane]``.
-    channels
-        Channel names by number, ascending.
+        Position in the scan of each frame, shape ``(n_times, n_planes)``.
     findings
         What was tolerated.
     """
 
     scan: PVScan
     sequence_type: str
-    frames: tuple[tuple[PlacedFrame, ...], ...]
-    channels: dict[int, str]
+    frames: np.ndarray
     findings: tuple[Finding, ...]
 
     @property
     def n_planes(self) -> int:
         """Planes per volume, 1 where there are no volumes."""
-        return len(self.frames[0])
+        return int(self.frames.shape[1])
+
+    @property
+    def channels(self) -> dict[int, str]:
+        """Channel names by number, ascending."""
+        return dict(sorted(self.scan.channels.items()))
 
     def times_s(self, channel: int | None = None) -> np.ndarray | None:
-        """Return the program's time of each frame, shape ``(n_frames, n_planes)``, None where some are not recorded.
+        """Return the program's time of each frame, shape ``(n_times, n_planes)``, None where some are not recorded.
 
         Parameters
         ----------
         channel
             Channel whose own times count where the file has them (5.8, channels acquired one after the other).
         """
-        times = [[_time_s(placed.frame, channel, relative=False) for placed in row] for row in self.frames]
-        if any(time is None for row in times for time in row):
-            if len({id(placed.sequence) for row in self.frames for placed in row}) > 1:
-                return None  # relative times restart in each sequence
-            times = [[_time_s(placed.frame, channel, relative=True) for placed in row] for row in self.frames]
-            if any(time is None for row in times for time in row):
-                return None
-        return np.array(times, dtype=np.float64)
+        columns, files = self.scan.frames, self.scan.files
+        times = _own_times(columns.absolute_time_s, files.absolute_time_s, self, channel)
+        if np.isnan(times).any() and len(np.unique(columns.sequence[self.frames])) == 1:
+            times = _own_times(columns.relative_time_s, files.relative_time_s, self, channel)  # they restart in each sequence
+        return None if np.isnan(times).any() else times
 
 
-def _time_s(frame: PVFrame, channel: int | None, *, relative: bool) -> float | None:
-    for file in frame.files:
-        own = file.relative_time_s if relative else file.absolute_time_s
-        if file.channel == channel and own is not None:
-            return own
-    return frame.relative_time_s if relative else frame.absolute_time_s
+def _own_times(of_frames: np.ndarray, of_files: np.ndarray, arrangement: Arrangement, channel: int | None) -> np.ndarray:
+    times = of_frames[arrangement.frames]
+    if channel is None or np.isnan(of_files).all():
+        return times
+    file = arrangement.scan.files.of_channel(channel, len(arrangement.scan.frames))[arrangement.frames]
+    own = np.where(file >= 0, of_files[file], np.nan)
+    return np.where(np.isnan(own), times, own)
 
 
 def is_volume(sequence: PVSequence) -> bool:
@@ -108,9 +99,8 @@ def arrange_frames(scan: PVScan) -> Arrangement:
     """
     imaging = [sequence for sequence in scan.sequences if sequence.frames]
     if not imaging:
-        types = ", ".join(sorted({sequence.type or "untyped" for sequence in scan.sequences})) or "none"
         raise FormatError(
-            f"'{scan.path}' holds no frames (sequences: {types}). Expected a recording with images. "
+            f"'{scan.path}' holds no frames (sequences: {', '.join(scan.types) or 'none'}). Expected a recording with images. "
             "A voltage recording is read as signals, not as a movie."
         )
     volumes = {is_volume(sequence) for sequence in imaging}
@@ -119,43 +109,38 @@ def arrange_frames(scan: PVScan) -> Arrangement:
             f"'{scan.path}' mixes sequences of volumes and of single frames: {', '.join(sorted({s.type for s in imaging}))}. "
             "They can't be one movie; split the recording."
         )
-    findings = [*scan.findings, *_last_good_findings(imaging)]
+    findings = [*scan.findings, *_last_good_findings(scan)]
     if True in volumes:
         frames, found = _arrange_volumes(scan, imaging)
         findings += found
     else:
-        frames = [(PlacedFrame(sequence, at, frame),) for sequence in imaging for at, frame in enumerate(sequence.frames)]
-    channels = {file.channel: file.channel_name for row in reversed(frames) for placed in row for file in placed.frame.files}
+        frames = np.arange(len(scan.frames))[:, np.newaxis]
     if imaging[0].type == "Linescan":
         findings.append(_line_scan_finding(scan))
-    return Arrangement(scan, imaging[0].type, tuple(frames), dict(sorted(channels.items())), tuple(findings))
+    return Arrangement(scan, imaging[0].type, frames, tuple(findings))
 
 
-def _arrange_volumes(scan: PVScan, sequences: list[PVSequence]) -> tuple[list[tuple[PlacedFrame, ...]], list[Finding]]:
-    n_planes = max(len(sequence.frames) for sequence in sequences)
-    findings = []
-    incomplete = [position for position, sequence in enumerate(sequences) if len(sequence.frames) < n_planes]
-    if incomplete:
-        findings.append(_incomplete_finding(scan, sequences, incomplete, n_planes))
-    rows, n_reversed = [], 0
-    for position, sequence in enumerate(sequences):
-        if len(sequence.frames) < n_planes:
-            continue
-        placed = tuple(PlacedFrame(sequence, at, frame) for at, frame in enumerate(sequence.frames))
-        if sequence.attributes.get("bidirectionalZ", "").lower() == "true" and position % 2:
-            placed, n_reversed = placed[::-1], n_reversed + 1
-        rows.append(placed)
-    if n_reversed:
+def _arrange_volumes(scan: PVScan, sequences: list[PVSequence]) -> tuple[np.ndarray, list[Finding]]:
+    counts = np.array([len(sequence.frames) for sequence in sequences])
+    starts = np.array([sequence.frames.start for sequence in sequences])
+    n_planes = int(counts.max())
+    complete = counts == n_planes
+    findings = [] if complete.all() else [_incomplete_finding(scan, sequences, np.flatnonzero(~complete).tolist(), n_planes)]
+    to_and_fro = np.array([sequence.bidirectional_z for sequence in sequences])[complete] & (np.flatnonzero(complete) % 2 == 1)
+    frames = starts[complete, np.newaxis] + np.arange(n_planes)
+    frames[to_and_fro] = frames[to_and_fro, ::-1]
+    if to_and_fro.any():
         findings.append(
             Finding(
                 "bidirectional-z",
-                f"The planes were scanned to and fro: {n_reversed} volumes (every second) were put into the order of the first.",
+                f"The planes were scanned to and fro: {to_and_fro.sum()} volumes (every second) were put into the order of the "
+                "first.",
                 where=str(scan.path),
                 advice="Compare a plane of neighbouring volumes by eye; the depths are in plane_z_um.",
-                evidence={"n_reversed": n_reversed},
+                evidence={"n_reversed": int(to_and_fro.sum())},
             )
         )
-    return rows, findings
+    return frames, findings
 
 
 def _incomplete_finding(scan: PVScan, sequences: list[PVSequence], incomplete: list[int], n_planes: int) -> Finding:
@@ -173,21 +158,24 @@ def _incomplete_finding(scan: PVScan, sequences: list[PVSequence], incomplete: l
     )
 
 
-def _last_good_findings(sequences: list[PVSequence]) -> list[Finding]:
-    bad = [
-        (sequence.cycle, frame.index, frame.last_good_frame)
-        for sequence in sequences
-        for frame in sequence.frames
-        if frame.last_good_frame
-    ]
-    if not bad:
+def _last_good_findings(scan: PVScan) -> list[Finding]:
+    marked = np.flatnonzero(scan.frames.last_good_frame)
+    if not marked.size:
         return []
+    shown = [
+        [
+            scan.sequences[scan.frames.sequence[frame]].cycle,
+            int(scan.frames.index[frame]),
+            int(scan.frames.last_good_frame[frame]),
+        ]
+        for frame in marked[:1000]
+    ]
     return [
         Finding(
             "last-good-frame",
-            f"PrairieView marked {len(bad)} frames as not good (first: cycle {bad[0][0]}, frame {bad[0][1]}).",
+            f"PrairieView marked {marked.size} frames as not good (first: cycle {shown[0][0]}, frame {shown[0][1]}).",
             advice="Look at these frames before using them; they were kept.",
-            evidence={"cycle_frame_last_good": [list(item) for item in bad[:1000]]},
+            evidence={"cycle_frame_last_good": shown},
         )
     ]
 

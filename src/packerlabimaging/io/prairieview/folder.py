@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError
-from packerlabimaging.io.tiff.numbered import list_files
+from packerlabimaging.io.tiff.names import FolderListing, list_folder
 
 _IMAGE = re.compile(
     r"(?P<name>.+)_Cycle(?P<cycle>\d{1,9})(?:_(?P<settings>[^_]+))?_Ch(?P<channel>\d{1,9})(?:_(?P<number>\d{1,9}))?\.(?:ome\.)?tiff?",
@@ -57,33 +57,37 @@ def is_pvscan(path: str | Path) -> bool:
 def is_prairieview_folder(path: Path) -> bool:
     """Say whether a folder holds a scan's XML, or images that PrairieView named. Looks at names and first bytes only."""
     with os.scandir(path) as entries:
-        names = [entry.name for entry in entries if not entry.is_dir()]
-    return any(parse_image_name(name) for name in names) or bool(find_scans(path, names))
+        return any(parse_image_name(entry.name) is not None or _is_scan(path, entry.name) for entry in entries if entry.is_file())
 
 
 def find_scans(folder: Path, names: Iterable[str] | None = None) -> list[str]:
     """Return the names of the scans' XML files in a folder (of ``names``, where the caller has listed it)."""
-    listed = os.listdir(folder) if names is None else names
-    return sorted(name for name in listed if name.lower().endswith(".xml") and is_pvscan(folder / name))
+    return sorted(name for name in (os.listdir(folder) if names is None else names) if _is_scan(folder, name))
 
 
-@dataclass(frozen=True)
+def _is_scan(folder: Path, name: str) -> bool:
+    return name.lower().endswith(".xml") and is_pvscan(folder / name)
+
+
+@dataclass(frozen=True, eq=False)
 class RecordingFolder:
     """A recording's files.
 
     Parameters
     ----------
-    folder
-        The folder.
     xml
         The scan's XML, or None.
-    sizes
-        Size in bytes of every file directly in the folder, by name.
+    listing
+        The files directly in the folder.
     """
 
-    folder: Path
     xml: Path | None
-    sizes: Mapping[str, int]
+    listing: FolderListing
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return self.listing.folder
 
     def require_xml(self) -> Path:
         """Return the XML.
@@ -100,16 +104,17 @@ class RecordingFolder:
             )
         return self.xml
 
-    @cached_property
-    def images(self) -> list[ImageName]:
-        """Images with PrairieView's names, in the order of channel, cycle and number."""
-        found = [image for image in map(parse_image_name, self.sizes) if image is not None]
-        return sorted(found, key=lambda image: (image.name, image.channel, image.cycle, image.number or 0, image.file))
+    def find_images(self) -> Iterator[ImageName]:
+        """Yield the images with PrairieView's names, in no order."""
+        for name in self.listing.names:
+            image = parse_image_name(name)
+            if image is not None:
+                yield image
 
     @cached_property
     def stacks(self) -> dict[tuple[str, int, int], str]:
         """Files that hold a whole cycle of a channel, by ``(name, cycle, channel)``."""
-        return {(image.name, image.cycle, image.channel): image.file for image in self.images if image.number is None}
+        return {(image.name, image.cycle, image.channel): image.file for image in self.find_images() if image.number is None}
 
 
 def find_recording(path: Path) -> RecordingFolder:
@@ -127,13 +132,13 @@ def find_recording(path: Path) -> RecordingFolder:
     if not path.exists():
         raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
     if path.is_dir():
-        sizes = list_files(path)
-        scans = find_scans(path, sizes)
+        listing = list_folder(path)
+        scans = find_scans(path, listing.names)
         if len(scans) > 1:
             raise AmbiguousInputError(
                 f"'{path}' holds {len(scans)} scans: {', '.join(scans[:10])}. Pass the XML file of one of them."
             )
-        return RecordingFolder(path, path / scans[0] if scans else None, sizes)
+        return RecordingFolder(path / scans[0] if scans else None, listing)
     if not is_pvscan(path):
         raise FormatError(f"'{path}' is not the XML of a PrairieView scan. Expected one with the root element PVScan.")
-    return RecordingFolder(path.parent, path, list_files(path.parent))
+    return RecordingFolder(path, list_folder(path.parent))

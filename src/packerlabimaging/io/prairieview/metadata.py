@@ -18,7 +18,7 @@ from packerlabimaging.errors import FormatError
 from packerlabimaging.io.prairieview import state as values
 from packerlabimaging.io.prairieview.arrangement import Arrangement
 from packerlabimaging.io.prairieview.state import State
-from packerlabimaging.io.prairieview.xml import PVScan, state_of
+from packerlabimaging.io.prairieview.xml import PVScan
 
 PROGRAM = "PrairieView"
 _EXTRA_KEYS = ("activeMode", "dwellTime", "objectiveLensMag", "objectiveLensNA", "rastersPerFrame", "rotation", "scanLinePeriod")
@@ -43,8 +43,8 @@ def build_metadata(
     FormatError
         If neither tells the frame size.
     """
-    scan, first = arrangement.scan, arrangement.frames[0][0]
-    state = state_of(scan, first.sequence, first.frame)
+    scan = arrangement.scan
+    state = scan.state_of(arrangement.frames[0, 0])
     findings: list[Finding] = []
     shape = _frame_shape(scan, state, frame_shape_px, findings, arrangement.sequence_type)
     resized = bool(findings)
@@ -122,10 +122,7 @@ def _scan_center(state: State) -> tuple[float, float] | None:
 
 
 def _plane_depths(arrangement: Arrangement) -> tuple[float, ...] | None:
-    depths = [
-        values.axis_number(state_of(arrangement.scan, placed.sequence, placed.frame), "positionCurrent", "ZAxis")
-        for placed in arrangement.frames[0]
-    ]
+    depths = [values.axis_number(arrangement.scan.state_of(frame), "positionCurrent", "ZAxis") for frame in arrangement.frames[0]]
     known = [depth for depth in depths if depth is not None]
     return tuple(known) if len(known) == len(depths) else None
 
@@ -167,8 +164,7 @@ def measure_period(arrangement: Arrangement, starts: np.ndarray, findings: list[
     regular = np.abs(intervals - middle) < 0.5 * middle
     if not regular.any():
         regular[:] = True  # too few, too different to tell a pause from a frame
-    sequences = [row[0].sequence for row in arrangement.frames]
-    within = np.array([before is after for before, after in zip(sequences, sequences[1:], strict=False)])
+    within = np.diff(arrangement.scan.frames.sequence[arrangement.frames[:, 0]]) == 0
     if arrangement.n_planes > 1:
         within[:] = True  # each volume is a sequence of its own
     where = str(arrangement.scan.path)

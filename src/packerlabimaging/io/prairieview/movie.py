@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import ParameterError
+from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.prairieview.arrangement import arrange_frames
-from packerlabimaging.io.prairieview.folder import find_recording
+from packerlabimaging.io.prairieview.folder import RecordingFolder, find_recording
 from packerlabimaging.io.prairieview.frames import FrameFiles, channels_with_images, choose_channel, choose_plane, locate_frames
 from packerlabimaging.io.prairieview.metadata import build_metadata
-from packerlabimaging.io.prairieview.unlisted import PlainFolder, find_unlisted_frames
+from packerlabimaging.io.prairieview.unlisted import find_unlisted_frames
 from packerlabimaging.io.prairieview.xml import read_pvscan
 from packerlabimaging.io.tiff.movie import TiffMovie
-from packerlabimaging.io.tiff.reader import check_given, pixel_size_pair
 
 
-class PrairieViewMovie(TiffMovie):
-    """One channel of one plane of a PrairieView recording, read from its image files.
-
-    Made by :func:`open_prairieview`. ``channel`` is the program's number of the channel, ``plane`` the zero-based plane.
-    ``metadata`` are those of the recording: of several planes, ``frame_times_s`` has a column for each.
-    """
-
-    def __init__(
-        self, folder: Path, files: FrameFiles, *, channel: int, plane: int, metadata: ImagingMetadata, **rest: Any
-    ) -> None:
-        first = files.first
-        super().__init__(
-            folder,
-            files.names,
-            file_index=files.file_index,  # type: ignore[arg-type]
-            page_index=files.page_index,  # type: ignore[arg-type]
-            one_page=first.n_images == 1 and not files.page_index.any(),
-            shape=(len(files.file_index), first.first.height, first.first.width),
-            dtype=first.dtype,
-            metadata=metadata,
-            **rest,
-        )
-        self.channel = channel
-        self.plane = plane
-
-
-def open_prairieview(
-    path: str | Path,
-    *,
-    channel: int | str | None = None,
-    plane: int | None = None,
-    metadata: ImagingMetadata | None = None,
-    frame_rate_hz: float | None = None,
-    pixel_size_um: float | tuple[float, float] | None = None,
-    n_planes: int | None = None,
-    allow_gaps: bool = False,
-) -> PrairieViewMovie:
-    """Open a recording from its folder or its XML, headers only.
+@dataclass(frozen=True, kw_only=True)
+class PrairieViewOptions:
+    """Options of :func:`open_prairieview`.
 
     Parameters
     ----------
-    path
-        Folder, or the scan's XML in it.
     channel
         Number or name of the channel; needed where images of several are there.
     plane
@@ -74,6 +37,55 @@ def open_prairieview(
         Planes per volume, where there is no XML to tell; 1 says that all files are frames in time.
     allow_gaps
         Where there is no XML: join the files even where numbers are missing in between.
+    """
+
+    channel: int | str | None = None
+    plane: int | None = None
+    metadata: ImagingMetadata | None = None
+    frame_rate_hz: float | None = None
+    pixel_size_um: float | tuple[float, float] | None = None
+    n_planes: int | None = None
+    allow_gaps: bool = False
+
+
+class PrairieViewMovie(TiffMovie):
+    """One channel of one plane of a PrairieView recording, read from its image files.
+
+    Made by :func:`open_prairieview`. ``channel`` is the program's number of the channel, ``plane`` the zero-based plane.
+    ``metadata`` are those of the recording: of several planes, ``frame_times_s`` has a column for each.
+    """
+
+    def __init__(
+        self,
+        files: FrameFiles,
+        *,
+        channel: int,
+        plane: int,
+        metadata: ImagingMetadata,
+        source: str,
+        findings: tuple[Finding, ...] = (),
+    ) -> None:
+        super().__init__(
+            files.places,
+            frame_shape_px=files.shape[1:],
+            dtype=files.first.dtype,
+            metadata=metadata,
+            source=source,
+            findings=(*findings, *files.findings),
+        )
+        self.channel = channel
+        self.plane = plane
+
+
+def open_prairieview(path: str | Path, **options: Any) -> PrairieViewMovie:
+    """Open a recording from its folder or its XML, headers only.
+
+    Parameters
+    ----------
+    path
+        Folder, or the scan's XML in it.
+    options
+        Those of :class:`PrairieViewOptions`.
 
     Raises
     ------
@@ -84,77 +96,60 @@ def open_prairieview(
     FormatError
         If the XML or an image is damaged.
     """
+    chosen = PrairieViewOptions(**options)
     recording = find_recording(Path(path))
     if recording.xml is None:
-        plain = find_unlisted_frames(recording, channel=channel, plane=plane, n_planes=n_planes, allow_gaps=allow_gaps)
-        return _open_unlisted(plain, metadata, frame_rate_hz, pixel_size_um)
-    if n_planes is not None or allow_gaps:
+        return _open_unlisted(recording, chosen)
+    if chosen.n_planes is not None or chosen.allow_gaps:
         raise ParameterError(
             f"'{recording.xml}' tells planes and frames. n_planes= and allow_gaps= are for folders without an XML."
         )
     arrangement = arrange_frames(read_pvscan(recording.xml))
     if not arrangement.channels:
         raise ParameterError(f"'{recording.xml}' lists no image files. Expected File elements in its frames.")
-    number = choose_channel(channel, arrangement.channels, channels_with_images(arrangement, recording), recording.xml)
-    index = choose_plane(plane, arrangement.n_planes, recording.xml)
-    files = locate_frames(arrangement, recording, channel=number, plane=index)
-    shape = (files.first.first.height, files.first.first.width)
-    found, noticed = build_metadata(arrangement, channel=number, frame_shape_px=shape)
-    if metadata is not None:
-        found = check_given(metadata, (len(files.file_index), *shape), str(recording.xml))
-    found, given = apply_given(found, frame_rate_hz, pixel_size_um, str(recording.xml))
+    channel = choose_channel(chosen.channel, arrangement.channels, channels_with_images(arrangement, recording), recording.xml)
+    plane = choose_plane(chosen.plane, arrangement.n_planes, recording.xml)
+    files = locate_frames(arrangement, recording, channel=channel, plane=plane)
+    found, noticed = build_metadata(arrangement, channel=channel, frame_shape_px=files.shape[1:])
+    metadata, given = _with_given(found, files, chosen, str(recording.xml))
+    findings = (*arrangement.findings, *noticed, *given)
+    return PrairieViewMovie(files, channel=channel, plane=plane, metadata=metadata, source=str(path), findings=findings)
+
+
+def _open_unlisted(recording: RecordingFolder, chosen: PrairieViewOptions) -> PrairieViewMovie:
+    plain = find_unlisted_frames(
+        recording, channel=chosen.channel, plane=chosen.plane, n_planes=chosen.n_planes, allow_gaps=chosen.allow_gaps
+    )
+    source = str(recording.folder)
+    metadata, given = _with_given(plain.metadata(), plain.files, chosen, source)
+    findings = (*plain.missing_xml(metadata), *given)
     return PrairieViewMovie(
-        recording.folder,
-        files,
-        channel=number,
-        plane=index,
-        metadata=found,
-        source=str(path),
-        findings=(*arrangement.findings, *files.findings, *noticed, *given),
+        plain.files, channel=plain.channel, plane=plain.plane, metadata=metadata, source=source, findings=findings
     )
 
 
-def _open_unlisted(
-    plain: PlainFolder,
-    metadata: ImagingMetadata | None,
-    frame_rate_hz: float | None,
-    pixel_size_um: float | tuple[float, float] | None,
-) -> PrairieViewMovie:
-    shape = (len(plain.files.file_index), plain.files.first.first.height, plain.files.first.first.width)
-    found = plain.metadata(shape) if metadata is None else check_given(metadata, shape, str(plain.folder))
-    found, given = apply_given(found, frame_rate_hz, pixel_size_um, str(plain.folder))
-    return PrairieViewMovie(
-        plain.folder,
-        plain.files,
-        channel=plain.channel,
-        plane=plain.plane,
-        metadata=found,
-        source=str(plain.folder),
-        findings=(*plain.files.findings, *plain.missing_xml(found), *given),
-    )
-
-
-def apply_given(
-    metadata: ImagingMetadata, frame_rate_hz: float | None, pixel_size_um: float | tuple[float, float] | None, source: str
+def _with_given(
+    found: ImagingMetadata, files: FrameFiles, chosen: PrairieViewOptions, source: str
 ) -> tuple[ImagingMetadata, tuple[Finding, ...]]:
-    """Return metadata with rate and pixel size given by hand, and a finding where the rate contradicts the frame times."""
-    findings: tuple[Finding, ...] = ()
-    if frame_rate_hz is not None:
-        frame_rate_hz = check_positive("frame_rate_hz", frame_rate_hz)
-        measured = metadata.frame_rate_hz
-        if metadata.frame_rate_source == "frame times" and measured is not None and abs(frame_rate_hz / measured - 1) > 0.01:
-            findings = (
-                Finding(
-                    "given-rate-differs",
-                    f"The given rate is {frame_rate_hz:.6g} Hz, the frame times say {measured:.6g} Hz; the given one counts.",
-                    where=source,
-                    evidence={"given_hz": frame_rate_hz, "measured_hz": measured},
-                ),
-            )
-        metadata = metadata.replace(frame_rate_hz=frame_rate_hz, frame_rate_source="given")
-    if pixel_size_um is not None:
-        metadata = metadata.replace(pixel_size_um=pixel_size_pair(pixel_size_um))
-    return metadata, findings
+    """Return metadata with what was given by hand, and a finding where the rate contradicts the frame times."""
+    metadata = complete_metadata(
+        found,
+        files.shape,
+        source,
+        metadata=chosen.metadata,
+        frame_rate_hz=chosen.frame_rate_hz,
+        pixel_size_um=chosen.pixel_size_um,
+    )
+    measured, given = found.frame_rate_hz, metadata.frame_rate_hz
+    if found.frame_rate_source != "frame times" or not measured or not given or abs(given / measured - 1) <= 0.01:
+        return metadata, ()
+    finding = Finding(
+        "given-rate-differs",
+        f"The given rate is {given:.6g} Hz, the frame times say {measured:.6g} Hz; the given one counts.",
+        where=source,
+        evidence={"given_hz": given, "measured_hz": measured},
+    )
+    return metadata, (finding,)
 
 
 def read_prairieview_metadata(path: str | Path) -> ImagingMetadata:

@@ -6,13 +6,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import PackerLabImagingError
 from packerlabimaging.io.prairieview.arrangement import KINDS, arrange_frames
 from packerlabimaging.io.prairieview.folder import RecordingFolder, find_recording, is_prairieview_folder, is_pvscan
 from packerlabimaging.io.prairieview.metadata import PROGRAM, build_metadata
-from packerlabimaging.io.prairieview.movie import PrairieViewMovie, open_prairieview
+from packerlabimaging.io.prairieview.movie import PrairieViewMovie, PrairieViewOptions, open_prairieview
 from packerlabimaging.io.prairieview.xml import PVScan, read_pvscan
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.tiff.numbered import format_ranges
@@ -24,6 +25,7 @@ class PrairieViewReader(Reader):
     name = "prairieview"
     kind = "movie"
     description = "a Bruker PrairieView folder, or its PVScan XML"
+    options = PrairieViewOptions
 
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is a scan's XML, or a folder that holds one or images with PrairieView's names."""
@@ -34,29 +36,9 @@ class PrairieViewReader(Reader):
         except OSError:
             return False
 
-    def open(  # type: ignore[override]  # the options by name
-        self,
-        path: Path,
-        *,
-        channel: int | str | None = None,
-        plane: int | None = None,
-        metadata: ImagingMetadata | None = None,
-        frame_rate_hz: float | None = None,
-        pixel_size_um: float | tuple[float, float] | None = None,
-        n_planes: int | None = None,
-        allow_gaps: bool = False,
-    ) -> PrairieViewMovie:
+    def open(self, path: Path, **options: Any) -> PrairieViewMovie:
         """Open one channel of one plane, headers only; see :func:`~packerlabimaging.io.prairieview.open_prairieview`."""
-        return open_prairieview(
-            path,
-            channel=channel,
-            plane=plane,
-            metadata=metadata,
-            frame_rate_hz=frame_rate_hz,
-            pixel_size_um=pixel_size_um,
-            n_planes=n_planes,
-            allow_gaps=allow_gaps,
-        )
+        return open_prairieview(path, **options)
 
     def inspect(self, path: Path) -> Inspection:
         """Describe a recording of any kind; what can't be read is a finding, not an error."""
@@ -70,7 +52,7 @@ class PrairieViewReader(Reader):
                 scan = read_pvscan(recording.xml)
                 facts |= {"xml": recording.xml.name, "program_version": scan.version}
                 _describe_sequences(scan, facts, findings)
-                if any(sequence.frames for sequence in scan.sequences):
+                if len(scan.frames):
                     _describe_frames(scan, recording, facts, findings)
         except PackerLabImagingError as error:
             findings.append(Finding("unreadable", str(error), "error", where=str(path)))
@@ -78,7 +60,7 @@ class PrairieViewReader(Reader):
 
 
 def _describe_names(recording: RecordingFolder, facts: dict[str, Any], findings: list[Finding]) -> None:
-    images = recording.images
+    images = list(recording.find_images())
     facts |= {
         "xml": None,
         "images": len(images),
@@ -101,7 +83,7 @@ def _describe_sequences(scan: PVScan, facts: dict[str, Any], findings: list[Find
     types = Counter(sequence.type or "untyped" for sequence in scan.sequences)
     facts["recording"] = ", ".join(dict.fromkeys(KINDS.get(kind, kind) for kind in types)) or "empty"
     facts["sequences"] = dict(types)
-    facts["frames_listed"] = sum(len(sequence.frames) for sequence in scan.sequences)
+    facts["frames_listed"] = len(scan.frames)
     if scan.attributes.get("date"):
         facts["date"] = scan.attributes["date"]
     if not facts["frames_listed"]:
@@ -111,8 +93,8 @@ def _describe_sequences(scan: PVScan, facts: dict[str, Any], findings: list[Find
 def _describe_frames(scan: PVScan, recording: RecordingFolder, facts: dict[str, Any], findings: list[Finding]) -> None:
     arrangement = arrange_frames(scan)
     findings.extend(arrangement.findings)
-    listed = {file.filename for row in arrangement.frames for placed in row for file in placed.frame.files}
-    lost = [name for name in listed if name not in recording.sizes]
+    listed = scan.files.names
+    lost = listed.take(np.flatnonzero(recording.listing.names.find(listed) < 0))
     facts |= {"files_listed": len(listed), "files_missing": len(lost), "stacks": sorted(recording.stacks.values())}
     if lost and not recording.stacks:
         findings.append(

@@ -11,9 +11,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 State = Mapping[str, "StateValue"]
 """State values by key."""
+NO_STATE: State = {}
 
 _FLAT_KEY = re.compile(r"(.+)_(XAxis|YAxis|ZAxis|\d+)")
 
@@ -114,3 +116,56 @@ def fold_flat_keys(flat: Mapping[str, StateItem]) -> dict[str, StateValue]:
         single = state.get(key)
         state[key] = StateValue(single.single if single else None, items)
     return state
+
+
+class ShardCollector:
+    """Collects the values of one ``PVStateShard``, element by element."""
+
+    def __init__(self) -> None:
+        self._values: list[tuple[str, str, str, str, str]] = []  # key, index, subindex, value, description
+        self._flat: list[tuple[str, str, str]] = []
+        self._key = self._index = ""
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Take the start of an element within the shard."""
+        get = attributes.get
+        value, description = get("value"), get("description", "")
+        if tag == "PVStateValue":
+            self._key = get("key", "")
+            if value is not None:
+                self._values.append((self._key, "", "", value, description))
+        elif tag == "IndexedValue":
+            self._values.append((self._key, get("index", ""), "", value or "", description))
+        elif tag == "SubindexedValues":
+            self._index = get("index", "")
+        elif tag == "SubindexedValue":
+            self._values.append((self._key, self._index, get("subindex", "0"), value or "", description))
+        elif tag == "Key":
+            self._flat.append((get("key", ""), value or "", description))
+
+    def end(self, tag: str) -> None:
+        """Take its end."""
+        if tag == "SubindexedValues":
+            self._index = ""
+
+    def key(self) -> tuple[Any, ...]:
+        """Return what two shards of the same values have in common."""
+        return tuple(self._values), tuple(self._flat)
+
+    def state(self) -> State:
+        """Return the values by key."""
+        state: dict[str, StateValue] = fold_flat_keys({key: StateItem(value, text) for key, value, text in self._flat})
+        grouped: dict[str, list[tuple[str, str, StateItem]]] = {}
+        for key, index, subindex, value, text in self._values:
+            grouped.setdefault(key, []).append((index, subindex, StateItem(value, text)))
+        for key, values in grouped.items():
+            subindexed: dict[str, dict[str, StateItem]] = {}
+            for index, subindex, item in values:
+                if subindex:
+                    subindexed.setdefault(index, {})[subindex] = item
+            state[key] = StateValue(
+                next((item for index, subindex, item in values if not index and not subindex), None),
+                {index: item for index, subindex, item in values if index and not subindex},
+                subindexed,
+            )
+        return state

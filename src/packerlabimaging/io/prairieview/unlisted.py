@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError, UnknownFormatError
 from packerlabimaging.io.prairieview.folder import ImageName, RecordingFolder
-from packerlabimaging.io.prairieview.frames import FrameFiles, choose_channel, choose_plane, frame_files
+from packerlabimaging.io.prairieview.frames import FrameFiles, choose_channel, choose_plane, place_frames
 from packerlabimaging.io.tiff.numbered import format_ranges
 from packerlabimaging.io.tiff.stack import read_stack
 
@@ -31,11 +33,11 @@ class PlainFolder:
     plane: int
     n_planes: int
 
-    def metadata(self, shape: tuple[int, int, int]) -> ImagingMetadata:
+    def metadata(self) -> ImagingMetadata:
         """Return what is known without the XML."""
         return ImagingMetadata(
-            frame_shape_px=shape[1:],
-            n_frames=shape[0],
+            frame_shape_px=self.files.shape[1:],
+            n_frames=self.files.shape[0],
             n_planes=self.n_planes,
             channels=tuple(self.channels.values()),
             program="PrairieView",
@@ -79,7 +81,8 @@ def find_unlisted_frames(
     FormatError
         If cycles have unequal numbers of planes.
     """
-    folder, images = recording.folder, recording.images
+    folder = recording.folder
+    images = sorted(recording.find_images(), key=lambda image: (image.cycle, image.number or 0, image.file))
     if not images:
         raise UnknownFormatError(f"'{folder}' holds no PrairieView images and no XML of a scan. Pass the recording's own folder.")
     names = sorted({image.name for image in images})
@@ -98,7 +101,8 @@ def find_unlisted_frames(
         raise ParameterError(f"n_planes = {n_planes} is not possible. Give a whole number from 1 on.")
     places = {cycle: _places(folder, files) for cycle, files in cycles.items()}
     found, used_planes, noticed = _arrange(folder, places, plane, n_planes)
-    files = frame_files(folder, found, recording.sizes, (*findings, *noticed))
+    file = recording.listing.find([name for name, _ in found])
+    files = place_frames(recording.listing, file, np.array([page for _, page in found], np.int64), (*findings, *noticed))
     return PlainFolder(folder, files, channels, number, choose_plane(plane, used_planes, folder), used_planes)
 
 

@@ -1,65 +1,121 @@
-"""The XML of a PrairieView scan (root ``PVScan``), parsed as a stream into frozen values.
+"""The XML of a PrairieView scan (root ``PVScan``), parsed as a stream into columns: a number per frame and file, no objects.
 
-Nothing is interpreted here: texts become numbers where they must be, and what breaks the format is refused. Documents with a
-DTD or entities are refused before anything is expanded; PrairieView writes none.
+Nothing is interpreted here: texts become numbers where they must be, and what breaks the format is refused.
 """
 
 from __future__ import annotations
 
-import io
-import re
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.parsers import expat
 
+import numpy as np
+
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io.prairieview.state import State, StateItem, StateValue, fold_flat_keys, to_number
+from packerlabimaging.errors import FormatError
+from packerlabimaging.io._xml import stream_xml
+from packerlabimaging.io.prairieview.state import NO_STATE, ShardCollector, State, to_number
+from packerlabimaging.io.tiff.names import FileNames, NamesBuilder
 
-_NO_STATE: State = {}
-_ILLEGAL_REFERENCE = re.compile(rb"&#(?:x0*(?:[0-8bcefBCEF]|1[0-9a-fA-F])|0*(?:[0-8]|1[124-9]|2[0-9]|3[01]));")
-_ILLEGAL_BYTES = bytes(set(range(32)) - {9, 10, 13})
-_MAX_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class PVFile:
-    """An image file of one channel of a frame; ``page`` is one-based, None where the file holds one."""
-
-    channel: int
-    channel_name: str
-    filename: str
-    page: int | None = None
-    relative_time_s: float | None = None
-    absolute_time_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PVFrame:
-    """One frame: its one-based index in its sequence, its times in seconds, its files, and what of the state it overrides."""
-
-    index: int
-    relative_time_s: float | None
-    absolute_time_s: float | None
-    files: tuple[PVFile, ...]
-    state: State = field(default_factory=lambda: _NO_STATE)
-    last_good_frame: int = 0
+_LARGEST = (1 << 31) - 1
+_LONGEST_S = 1e9
+"""Times from there on (thirty years) are not times."""
 
 
 @dataclass(frozen=True, slots=True)
 class PVSequence:
-    """One cycle: its kind, number, attributes as written, and frames."""
+    """One cycle.
+
+    Parameters
+    ----------
+    type
+        The program's name for its kind.
+    cycle
+        Its number.
+    frames
+        Positions of its frames in the scan.
+    bidirectional_z
+        True where every second volume was scanned from the last plane to the first.
+    state
+        What of the scan's state it overrides.
+    """
 
     type: str
     cycle: int
-    attributes: Mapping[str, str]
-    frames: tuple[PVFrame, ...]
-    state: State = field(default_factory=lambda: _NO_STATE)
+    frames: range
+    bidirectional_z: bool = False
+    state: State = field(default_factory=lambda: NO_STATE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameColumns:
+    """All frames of a scan in the order of the file, each column of shape ``(n_frames,)``.
+
+    Parameters
+    ----------
+    sequence
+        Position of its sequence.
+    index
+        One-based index in its sequence, as written.
+    relative_time_s, absolute_time_s
+        Times since the start of its sequence and of the scan, NaN where not written.
+    last_good_frame
+        The program's mark, 0 where the frame is good.
+    state
+        Position in :attr:`PVScan.states` of what it overrides.
+    """
+
+    sequence: np.ndarray
+    index: np.ndarray
+    relative_time_s: np.ndarray
+    absolute_time_s: np.ndarray
+    last_good_frame: np.ndarray
+    state: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileColumns:
+    """All image files that the frames list, each column of shape ``(n_files,)``.
+
+    Parameters
+    ----------
+    frame
+        Position of its frame, ascending.
+    channel
+        The program's number of its channel.
+    names
+        File names.
+    page
+        One-based page, 0 where the file holds one.
+    relative_time_s, absolute_time_s
+        Times of the file's own (5.8), NaN where not written.
+    """
+
+    frame: np.ndarray
+    channel: np.ndarray
+    names: FileNames
+    page: np.ndarray
+    relative_time_s: np.ndarray
+    absolute_time_s: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def of_channel(self, channel: int, n_frames: int) -> np.ndarray:
+        """Return the file of each frame (position here) in a channel, -1 where it has none; shape ``(n_frames,)``."""
+        rows = np.flatnonzero(self.channel == channel)[::-1]
+        found = np.full(n_frames, -1, np.int64)
+        found[self.frame[rows]] = rows  # reversed: of several the first counts
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PVScan:
     """A whole scan.
 
@@ -73,6 +129,12 @@ class PVScan:
         State of the whole scan; sequences and frames override parts of it.
     sequences
         Cycles in the order of the file.
+    frames, files
+        Their frames, and the images of these.
+    states
+        What frames override; equal ones are kept once.
+    channels
+        Channel names by number, in the order of the file.
     findings
         What was tolerated.
     """
@@ -81,6 +143,10 @@ class PVScan:
     attributes: Mapping[str, str]
     state: State
     sequences: tuple[PVSequence, ...]
+    frames: FrameColumns
+    files: FileColumns
+    states: tuple[State, ...]
+    channels: Mapping[int, str]
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -88,10 +154,15 @@ class PVScan:
         """Version of the program."""
         return self.attributes.get("version") or None
 
+    def state_of(self, frame: int) -> State:
+        """Return the state that holds for a frame: the scan's, overridden by its sequence's, overridden by its own."""
+        sequence = self.sequences[int(self.frames.sequence[frame])]
+        return {**self.state, **sequence.state, **self.states[int(self.frames.state[frame])]}
 
-def state_of(scan: PVScan, sequence: PVSequence | None = None, frame: PVFrame | None = None) -> State:
-    """Return the state that holds for a frame: the scan's, overridden by the sequence's, overridden by the frame's."""
-    return {**scan.state, **(sequence.state if sequence else {}), **(frame.state if frame else {})}
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Kinds of the sequences, each once."""
+        return tuple(dict.fromkeys(sequence.type or "untyped" for sequence in self.sequences))
 
 
 def read_pvscan(path: str | Path) -> PVScan:
@@ -105,221 +176,158 @@ def read_pvscan(path: str | Path) -> PVScan:
         If it is not well-formed, has a DTD, or is not a scan's.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(f"There is no file '{path}'. Check the path.")
-    if path.stat().st_size > _MAX_BYTES:
-        raise FormatError(f"'{path}' has {path.stat().st_size:,} bytes. Expected at most {_MAX_BYTES:,} for a scan's XML.")
-    try:
-        with path.open("rb") as file:
-            return _Parser(path).parse(file)
-    except expat.ExpatError as error:
-        repaired, encoding, what = _repair(path.read_bytes())
-        if not what:
-            raise _malformed(path, error) from error
-        try:
-            scan = _Parser(path, encoding).parse(io.BytesIO(repaired))
-        except expat.ExpatError:
-            raise _malformed(path, error) from error
-        finding = Finding("xml-repaired", f"The XML is not well-formed; it was read after this repair: {what}.", where=str(path))
-        return PVScan(scan.path, scan.attributes, scan.state, scan.sequences, (*scan.findings, finding))
+    handler, repairs = stream_xml(path, lambda parser: _ScanHandler(path, parser))
+    return handler.scan(repairs)
 
 
-def _malformed(path: Path, error: expat.ExpatError) -> FormatError:
-    return FormatError(
-        f"'{path}' is not well-formed XML: {expat.ErrorString(error.code)} in line {error.lineno}. "
-        "Expected the complete XML of a PrairieView scan. Copy it again from the rig; "
-        "if the recording was broken off, PrairieView may not have finished it."
-    )
+class _ScanHandler:
+    """Builds a scan from the elements of its XML. One instance per document."""
 
-
-def _repair(data: bytes) -> tuple[bytes, str | None, str]:
-    """Return the document without what XML forbids but PrairieView is known to write, the encoding, and what was done."""
-    done = []
-    cleaned = _ILLEGAL_REFERENCE.sub(b" ", data)
-    if cleaned != data:
-        done.append("references to control characters taken out")
-    if b"\0" not in data[:4]:
-        stripped = cleaned.translate(None, _ILLEGAL_BYTES)
-        if stripped != cleaned:
-            done.append("control characters taken out")
-        cleaned = stripped
-    encoding = None
-    try:
-        cleaned.decode("utf-8")
-    except UnicodeDecodeError:
-        encoding = "iso-8859-1"
-        done.append("read as ISO 8859-1, since it is not UTF-8")
-    return cleaned, encoding, ", ".join(done)
-
-
-class _Parser:
-    """Builds a scan from expat's events. One instance per document."""
-
-    def __init__(self, path: Path, encoding: str | None = None) -> None:
-        self._path = path
-        self._expat = expat.ParserCreate(encoding)
-        self._expat.StartElementHandler = self._start
-        self._expat.EndElementHandler = self._end
-        self._expat.StartDoctypeDeclHandler = self._refuse
-        self._expat.EntityDeclHandler = self._refuse
-        self._depth = 0
+    def __init__(self, path: Path, parser: expat.XMLParserType) -> None:
+        self._path, self._parser = path, parser
         self._root: dict[str, str] | None = None
-        self._state: State = _NO_STATE
+        self._state: State = NO_STATE
         self._sequences: list[PVSequence] = []
-        self._sequence: dict[str, Any] | None = None
-        self._frame: dict[str, Any] | None = None
-        self._shard: _Shard | None = None
-        self._known_states: dict[Any, State] = {}
+        self._sequence: dict[str, str] | None = None
+        self._sequence_state: State = NO_STATE
+        self._first_frame = 0
+        self._in_frame = False
+        self._shard: ShardCollector | None = None
+        self._states: list[State] = [NO_STATE]
+        self._known_states: dict[Any, int] = {}
+        self._channels: dict[int, str] = {}
+        self._frames = {"sequence": array("i"), "index": array("i"), "last_good_frame": array("i"), "state": array("i")}
+        self._files = {"frame": array("i"), "channel": array("i"), "page": array("i")}
+        self._times = {name: array("d") for name in ("frame_relative", "frame_absolute", "file_relative", "file_absolute")}
+        self._names = NamesBuilder()
 
-    def parse(self, file: BinaryIO) -> PVScan:
-        try:
-            self._expat.ParseFile(file)
-        except (LookupError, ValueError) as error:
-            if isinstance(error, FormatError):
-                raise
-            raise FormatError(f"'{self._path}' can't be read in the encoding that it names ({error}). Expected UTF-8.") from error
-        if self._root is None:
-            raise FormatError(f"'{self._path}' has no element PVScan. Expected the XML of a PrairieView scan.")
-        return PVScan(self._path, self._root, self._state, tuple(self._sequences))
-
-    def _refuse(self, *declaration: Any) -> None:
-        raise FormatError(
-            f"'{self._path}' declares a document type or entities, which PrairieView never writes. It was not read further, "
-            "since such declarations can be made to exhaust memory. Remove the declaration if you trust the file."
-        )
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._depth += 1
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
         if self._shard is not None:
             self._shard.start(tag, attributes)
-        elif tag == "File" and self._frame is not None:
-            self._frame["files"].append(self._file(attributes))
+        elif tag == "File" and self._in_frame:
+            self._add_file(attributes)
         elif tag == "Frame" and self._sequence is not None:
-            self._frame = {"attributes": attributes, "files": [], "state": _NO_STATE, "last_good": 0}
-        elif tag == "ExtraParameters" and self._frame is not None:
-            self._frame["last_good"] = int(to_number(attributes.get("lastGoodFrame")) or 0)
+            self._add_frame(attributes)
+        elif tag == "ExtraParameters" and self._in_frame:
+            self._frames["last_good_frame"][-1] = _whole(attributes.get("lastGoodFrame")) or 0
         elif tag == "PVStateShard":
-            self._shard = _Shard()
+            self._shard = ShardCollector()
         elif tag == "Sequence" and self._sequence is None:
-            self._sequence = {"attributes": attributes, "frames": [], "state": _NO_STATE}
-        elif self._depth == 1:
+            self._sequence, self._sequence_state, self._first_frame = attributes, NO_STATE, len(self._frames["index"])
+        elif self._root is None:
             if tag != "PVScan":
                 raise FormatError(f"'{self._path}' has the root element {tag}. Expected PVScan, the XML of a PrairieView scan.")
             self._root = attributes
 
-    def _end(self, tag: str) -> None:
-        self._depth -= 1
+    def end(self, tag: str) -> None:
         if self._shard is not None:
             if tag == "PVStateShard":
                 self._place_state(self._shard)
                 self._shard = None
             else:
                 self._shard.end(tag)
-        elif tag == "Frame" and self._frame is not None and self._sequence is not None:
-            self._sequence["frames"].append(self._finish_frame(self._frame, len(self._sequence["frames"])))
-            self._frame = None
+        elif tag == "Frame":
+            self._in_frame = False
         elif tag == "Sequence" and self._sequence is not None:
-            attributes = self._sequence["attributes"]
-            cycle = to_number(attributes.get("cycle"))
-            self._sequences.append(
-                PVSequence(
-                    attributes.get("type", ""),
-                    len(self._sequences) + 1 if cycle is None else int(cycle),
-                    attributes,
-                    tuple(self._sequence["frames"]),
-                    self._sequence["state"],
-                )
-            )
+            self._end_sequence(self._sequence)
             self._sequence = None
 
-    def _place_state(self, shard: _Shard) -> None:
-        key = shard.key()
-        state = self._known_states.get(key)
-        if state is None:  # most frames of a scan override the same values alike: they share one state
-            state = self._known_states[key] = shard.state()
-        if self._frame is not None:
-            self._frame["state"] = {**self._frame["state"], **state} if self._frame["state"] else state
-        elif self._sequence is not None:
-            self._sequence["state"] = state
-        else:
-            self._state = {**self._state, **state}
-
-    def _file(self, attributes: dict[str, str]) -> PVFile:
-        channel, page = to_number(attributes.get("channel")), to_number(attributes.get("page"))
-        filename = attributes.get("filename", "")
-        if channel is None or channel != int(channel) or not filename or "/" in filename or "\\" in filename or "\0" in filename:
-            raise FormatError(
-                f"'{self._path}' line {self._expat.CurrentLineNumber}: a File has channel "
-                f"{attributes.get('channel')!r} and filename {filename!r}. Expected a number and a plain file name."
-            )
-        if page is not None and (page != int(page) or page < 0):
-            raise FormatError(f"'{self._path}' line {self._expat.CurrentLineNumber}: a File has page {page}. Expected 1, 2, ...")
-        return PVFile(
-            int(channel),
-            attributes.get("channelName") or f"Ch{int(channel)}",
-            filename,
-            None if page is None else int(page),
-            to_number(attributes.get("relativeTime")),
-            to_number(attributes.get("absoluteTime")),
+    def scan(self, repairs: tuple[str, ...]) -> PVScan:
+        """Return what was read."""
+        findings = [
+            Finding("xml-repaired", f"The XML is not well-formed; it was read after this repair: {what}.", where=str(self._path))
+            for what in repairs
+        ]
+        times = {name: np.array(values) for name, values in self._times.items()}
+        return PVScan(
+            self._path,
+            self._root or {},
+            self._state,
+            tuple(self._sequences),
+            FrameColumns(
+                **{name: np.array(values) for name, values in self._frames.items()},
+                relative_time_s=times["frame_relative"],
+                absolute_time_s=times["frame_absolute"],
+            ),
+            FileColumns(
+                **{name: np.array(values) for name, values in self._files.items()},
+                names=self._names.finish(),
+                relative_time_s=times["file_relative"],
+                absolute_time_s=times["file_absolute"],
+            ),
+            tuple(self._states),
+            self._channels,
+            tuple(findings),
         )
 
-    def _finish_frame(self, frame: dict[str, Any], position: int) -> PVFrame:
-        attributes = frame["attributes"]
-        index = to_number(attributes.get("index"))
-        return PVFrame(
-            position + 1 if index is None else int(index),
-            to_number(attributes.get("relativeTime")),
-            to_number(attributes.get("absoluteTime")),
-            tuple(frame["files"]),
-            frame["state"],
-            frame["last_good"],
-        )
+    def _add_frame(self, attributes: dict[str, str]) -> None:
+        position = len(self._frames["index"]) - self._first_frame
+        index = _whole(attributes.get("index"))
+        self._frames["sequence"].append(len(self._sequences))
+        self._frames["index"].append(position + 1 if index is None else index)
+        self._frames["last_good_frame"].append(0)
+        self._frames["state"].append(0)
+        self._times["frame_relative"].append(_time_s(attributes.get("relativeTime")))
+        self._times["frame_absolute"].append(_time_s(attributes.get("absoluteTime")))
+        self._in_frame = True
 
-
-class _Shard:
-    """Collects the values of one ``PVStateShard``."""
-
-    def __init__(self) -> None:
-        self._events: list[tuple[str, str, str, str, str]] = []  # key, index, subindex, value, description
-        self._flat: list[tuple[str, str, str]] = []
-        self._key = self._index = ""
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
+    def _add_file(self, attributes: dict[str, str]) -> None:
         get = attributes.get
-        value, description = get("value"), get("description", "")
-        if tag == "PVStateValue":
-            self._key = get("key", "")
-            if value is not None:
-                self._events.append((self._key, "", "", value, description))
-        elif tag == "IndexedValue":
-            self._events.append((self._key, get("index", ""), "", value or "", description))
-        elif tag == "SubindexedValues":
-            self._index = get("index", "")
-        elif tag == "SubindexedValue":
-            self._events.append((self._key, self._index, get("subindex", "0"), value or "", description))
-        elif tag == "Key":
-            self._flat.append((get("key", ""), value or "", description))
-
-    def end(self, tag: str) -> None:
-        if tag == "SubindexedValues":
-            self._index = ""
-
-    def key(self) -> Any:
-        return tuple(self._events), tuple(self._flat)
-
-    def state(self) -> State:
-        state: dict[str, StateValue] = fold_flat_keys({key: StateItem(value, text) for key, value, text in self._flat})
-        grouped: dict[str, list[tuple[str, str, StateItem]]] = {}
-        for key, index, subindex, value, text in self._events:
-            grouped.setdefault(key, []).append((index, subindex, StateItem(value, text)))
-        for key, values in grouped.items():
-            subindexed: dict[str, dict[str, StateItem]] = {}
-            for index, subindex, item in values:
-                if subindex:
-                    subindexed.setdefault(index, {})[subindex] = item
-            state[key] = StateValue(
-                next((item for index, subindex, item in values if not index and not subindex), None),
-                {index: item for index, subindex, item in values if index and not subindex},
-                subindexed,
+        channel, filename, page = _whole(get("channel")), get("filename", ""), get("page")
+        if channel is None or channel < 0 or not filename or "/" in filename or "\\" in filename or "\0" in filename:
+            raise FormatError(
+                f"'{self._path}' line {self._parser.CurrentLineNumber}: a File has channel {get('channel')!r} and filename "
+                f"{filename!r}. Expected a number and a plain file name."
             )
-        return state
+        number = 0 if page is None else _whole(page)
+        if number is None or number < 0:
+            raise FormatError(
+                f"'{self._path}' line {self._parser.CurrentLineNumber}: a File has page {page!r}. Expected 1, 2, ..."
+            )
+        if channel not in self._channels:
+            self._channels[channel] = get("channelName") or f"Ch{channel}"
+        self._files["frame"].append(len(self._frames["index"]) - 1)
+        self._files["channel"].append(channel)
+        self._files["page"].append(number)
+        self._names.append(filename)
+        self._times["file_relative"].append(_time_s(get("relativeTime")))
+        self._times["file_absolute"].append(_time_s(get("absoluteTime")))
+
+    def _end_sequence(self, attributes: dict[str, str]) -> None:
+        cycle = _whole(attributes.get("cycle"))
+        self._sequences.append(
+            PVSequence(
+                attributes.get("type", ""),
+                len(self._sequences) + 1 if cycle is None else cycle,
+                range(self._first_frame, len(self._frames["index"])),
+                attributes.get("bidirectionalZ", "").lower() == "true",
+                self._sequence_state,
+            )
+        )
+
+    def _place_state(self, shard: ShardCollector) -> None:
+        if not self._in_frame:
+            if self._sequence is None:
+                self._state = {**self._state, **shard.state()}
+            else:
+                self._sequence_state = {**self._sequence_state, **shard.state()}
+            return
+        before = self._frames["state"][-1]
+        key = (before, *shard.key())
+        known = self._known_states.get(key)
+        if known is None:  # most frames of a scan override the same values alike: they share one state
+            known = self._known_states[key] = len(self._states)
+            self._states.append({**self._states[before], **shard.state()})
+        self._frames["state"][-1] = known
+
+
+def _time_s(text: str | None) -> float:
+    """Return a time, NaN where there is none."""
+    number = to_number(text)
+    return number if number is not None and abs(number) < _LONGEST_S else float("nan")
+
+
+def _whole(text: str | None) -> int | None:
+    """Return a text as a whole number of 32 bits, None where it is none."""
+    number = to_number(text)
+    return int(number) if number is not None and abs(number) <= _LARGEST and number == int(number) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -20,23 +21,58 @@ from packerlabimaging.io.tiff.single import ExpectedFile, SinglePageFiles, check
 from packerlabimaging.io.tiff.stack import count_repeated
 
 
-class TiffMovie(Movie):
-    """Frames that are pages of TIFF files, in any order.
+class Zeros(Sequence[int]):
+    """``n`` zeros in no memory: the file of each frame of a single stack, the page of each of single images."""
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __getitem__(self, index: Any) -> Any:
+        if not -self._n <= index < self._n:
+            raise IndexError(index)
+        return 0
+
+
+@dataclass(frozen=True, eq=False)
+class FramePlaces:
+    """In which file, and on which page of it, each frame lies.
 
     Parameters
     ----------
     folder
         Folder of the files.
     names
-        File names.
+        File names; :class:`~packerlabimaging.io.tiff.names.FileNames` where there are many.
     file_index
         File of each frame, position in ``names``, length ``n_frames``; a ``range`` costs no memory.
     page_index
         Zero-based page of each frame in its file, length ``n_frames``.
     one_page
         True where each frame is the only page of a file of its own: read with the fewest system calls, other files refused.
-    shape
-        ``(n_frames, height, width)``.
+    """
+
+    folder: Path
+    names: Sequence[str]
+    file_index: Sequence[int]
+    page_index: Sequence[int]
+    one_page: bool
+
+    def __len__(self) -> int:
+        return len(self.file_index)
+
+
+class TiffMovie(Movie):
+    """Frames that are pages of TIFF files, in any order.
+
+    Parameters
+    ----------
+    places
+        Where the frames lie.
+    frame_shape_px
+        ``(height, width)``.
     dtype
         Type of the pixels, in native byte order.
     metadata, source, findings
@@ -49,24 +85,18 @@ class TiffMovie(Movie):
 
     def __init__(
         self,
-        folder: Path,
-        names: Sequence[str],
+        places: FramePlaces,
         *,
-        file_index: Sequence[int],
-        page_index: Sequence[int],
-        one_page: bool,
-        shape: tuple[int, int, int],
+        frame_shape_px: tuple[int, int],
         dtype: Any,
         metadata: ImagingMetadata | None = None,
         source: str = "",
         findings: Sequence[Finding] = (),
     ) -> None:
-        super().__init__(shape, dtype, metadata=metadata, source=source or str(folder), findings=findings)
-        self.folder = Path(folder)
-        self.names = tuple(names)
-        self._file_index = check_length("file_index", file_index, self.n_frames, per="frame")
-        self._page_index = check_length("page_index", page_index, self.n_frames, per="frame")
-        self._one_page = one_page
+        check_length("page_index", places.page_index, len(places), per="frame")
+        source = source or str(places.folder)
+        super().__init__((len(places), *frame_shape_px), dtype, metadata=metadata, source=source, findings=findings)
+        self.places = places
         self._tables: dict[int, PageTable] = {}
         self._expected: ExpectedFile | None = None
 
@@ -75,21 +105,22 @@ class TiffMovie(Movie):
 
     def frame_source(self, frame: int) -> tuple[Path, int]:
         """Return the file and zero-based page that a frame comes from."""
-        return self.folder / self.names[self._file_index[frame]], int(self._page_index[frame])
+        return Path(self._path(int(self.places.file_index[frame]))), int(self.places.page_index[frame])
 
     def _path(self, file: int) -> str:
-        return f"{self.folder}/{self.names[file]}"
+        return f"{self.places.folder}/{self.places.names[file]}"
 
     def _read_into(self, start: int, stop: int, out: np.ndarray) -> None:
-        if self._one_page:
+        places = self.places
+        if places.one_page:
             single = SinglePageFiles(self.frame_shape_px, self.dtype, self._expected)
             for row, frame in enumerate(range(start, stop)):
-                single.read_into(self._path(self._file_index[frame]), out[row])
+                single.read_into(self._path(int(places.file_index[frame])), out[row])
             self._expected = single.expected
             return
-        for file, frames in groupby(range(start, stop), key=lambda frame: self._file_index[frame]):
+        for file, frames in groupby(range(start, stop), key=lambda frame: places.file_index[frame]):
             numbers = list(frames)
-            pages = [int(self._page_index[frame]) for frame in numbers]
+            pages = [int(places.page_index[frame]) for frame in numbers]
             rows = out[numbers[0] - start : numbers[-1] + 1 - start]
             with OpenTiff(self._path(int(file))) as tiff:
                 self._read_file(tiff, int(file), pages, rows)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,21 +34,23 @@ class NumberedFiles:
     pattern: str
 
 
-def list_files(folder: Path) -> dict[str, int]:
-    """Return the size in bytes of each file directly in a folder, by name."""
-    with os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-
-
 def is_tiff_name(name: str) -> bool:
     """Say whether a name ends like a TIFF file and is not hidden."""
     return name.lower().endswith(TIFF_SUFFIXES) and not name.startswith(".")
 
 
 def has_series(names: Iterable[str]) -> bool:
-    """Say whether at least two of the names are TIFF files of one numbered series."""
-    tiffs = [name for name in names if is_tiff_name(name)]
-    return any(len(members) > 1 for members in _group(tiffs).values())
+    """Say whether at least two of the names are TIFF files of one numbered series; looks no farther than to these two."""
+    lonely: dict[str, str] = {}  # by what stays without the last number
+    for name in names:
+        if is_tiff_name(name):
+            stem, suffix = _without_suffix(name)
+            before, _, after = stem.rpartition(re.search(r"[0-9]*(?=[^0-9]*$)", stem)[0])  # type: ignore[index]
+            key = f"{before}*{after}{suffix}" if re.search("[0-9]", stem) else name
+            if key in lonely:
+                return True
+            lonely[key] = name
+    return any(len(members) > 1 for members in _group(list(lonely.values())).values())
 
 
 def find_series(folder: Path, names: Iterable[str], *, pattern: str | None = None) -> NumberedFiles:

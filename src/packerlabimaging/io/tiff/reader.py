@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,46 @@ from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError, ParameterError
+from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.readers import Inspection, Reader
-from packerlabimaging.io.tiff.movie import TiffMovie
-from packerlabimaging.io.tiff.numbered import check_gaps, find_series, has_series, list_files
+from packerlabimaging.io.tiff.movie import FramePlaces, TiffMovie, Zeros
+from packerlabimaging.io.tiff.names import FileNames, FolderListing, list_folder
+from packerlabimaging.io.tiff.numbered import check_gaps, find_series, has_series
 from packerlabimaging.io.tiff.stack import ImageOrder, TiffStack, read_stack
+
+
+@dataclass(frozen=True, kw_only=True)
+class TiffOptions:
+    """Options of :meth:`TiffReader.open`.
+
+    Parameters
+    ----------
+    channel
+        One-based channel, where several are interleaved.
+    plane
+        Zero-based plane, where several are interleaved.
+    metadata
+        How the movie was taken, by hand.
+    frame_rate_hz, pixel_size_um
+        The same, only these two; the pixel size as ``(y, x)`` or one number.
+    n_channels, n_planes
+        How many channels and planes are interleaved: image 0 is channel 1 of plane 0, then come the other channels,
+        then the next plane, then the next time. By default as the file describes it (ImageJ, OME), else 1.
+    pattern
+        Glob pattern of the file names, where a folder holds several series.
+    allow_gaps
+        Join the files of a folder even where numbers are missing in between.
+    """
+
+    channel: int | str | None = None
+    plane: int | None = None
+    metadata: ImagingMetadata | None = None
+    frame_rate_hz: float | None = None
+    pixel_size_um: float | tuple[float, float] | None = None
+    n_channels: int | None = None
+    n_planes: int | None = None
+    pattern: str | None = None
+    allow_gaps: bool = False
 
 
 class TiffReader(Reader):
@@ -29,50 +67,26 @@ class TiffReader(Reader):
     kind = "movie"
     description = "a TIFF stack, or a folder of numbered TIFF files"
     generic = True
+    options = TiffOptions
 
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is a TIFF file, or a folder that holds a numbered series of them."""
         try:
             if path.is_dir():
-                return has_series(list_files(path))
+                with os.scandir(path) as entries:
+                    return has_series(entry.name for entry in entries if entry.is_file())
             with path.open("rb") as file:
                 return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
         except OSError:
             return False
 
-    def open(  # type: ignore[override]  # the options by name
-        self,
-        path: Path,
-        *,
-        channel: int | str | None = None,
-        plane: int | None = None,
-        metadata: ImagingMetadata | None = None,
-        frame_rate_hz: float | None = None,
-        pixel_size_um: float | tuple[float, float] | None = None,
-        n_channels: int | None = None,
-        n_planes: int | None = None,
-        pattern: str | None = None,
-        allow_gaps: bool = False,
-    ) -> TiffMovie:
+    def open(self, path: Path, **options: Any) -> TiffMovie:
         """Open a stack or a folder of numbered files, headers only.
 
         Parameters
         ----------
-        channel
-            One-based channel, where several are interleaved.
-        plane
-            Zero-based plane, where several are interleaved.
-        metadata
-            How the movie was taken, by hand.
-        frame_rate_hz, pixel_size_um
-            The same, only these two; the pixel size as ``(y, x)`` or one number.
-        n_channels, n_planes
-            How many channels and planes are interleaved: image 0 is channel 1 of plane 0, then come the other channels,
-            then the next plane, then the next time. By default as the file describes it (ImageJ, OME), else 1.
-        pattern
-            Glob pattern of the file names, where a folder holds several series.
-        allow_gaps
-            Join the files of a folder even where numbers are missing in between.
+        options
+            Those of :class:`TiffOptions`.
 
         Raises
         ------
@@ -83,24 +97,28 @@ class TiffReader(Reader):
         FormatError
             If a file is cut, damaged, or not made of greyscale images of one size and type.
         """
-        source, findings = _find_frames(path, pattern=pattern, allow_gaps=allow_gaps)
-        order = _order(source, path, n_channels, n_planes)
-        n_images = source.n_images
+        chosen = TiffOptions(**options)
+        images, findings = _find_images(path, pattern=chosen.pattern, allow_gaps=chosen.allow_gaps)
+        order = _order(images, path, chosen.n_channels, chosen.n_planes)
         per_time = order.n_channels * order.n_planes
-        n_frames = n_images // per_time
-        if n_images % per_time:
-            findings = (*findings, _incomplete(path, n_images, per_time))
-        pages = order.pages(n_frames, _channel_index(channel, order, path), _plane_index(plane, order, path))
-        shape = (n_frames, source.stack.first.height, source.stack.first.width)
+        n_frames = images.n_images // per_time
+        if images.n_images % per_time:
+            findings = (*findings, _incomplete(path, images.n_images, per_time))
+        pages = order.pages(n_frames, _channel_index(chosen.channel, order, path), _plane_index(chosen.plane, order, path))
+        shape = (n_frames, images.stack.first.height, images.stack.first.width)
+        metadata = complete_metadata(
+            _metadata(images.stack, order, shape),
+            shape,
+            str(path),
+            metadata=chosen.metadata,
+            frame_rate_hz=chosen.frame_rate_hz,
+            pixel_size_um=chosen.pixel_size_um,
+        )
         return TiffMovie(
-            source.folder,
-            source.names,
-            file_index=source.file_index(pages),
-            page_index=source.page_index(pages),
-            one_page=source.one_page,
-            shape=shape,
-            dtype=source.stack.dtype,
-            metadata=_metadata(source.stack, order, shape, metadata, frame_rate_hz, pixel_size_um),
+            images.places(pages),
+            frame_shape_px=shape[1:],
+            dtype=images.stack.dtype,
+            metadata=metadata,
             source=str(path),
             findings=findings,
         )
@@ -108,15 +126,15 @@ class TiffReader(Reader):
     def inspect(self, path: Path) -> Inspection:
         """Describe a stack or a folder; what can't be read is a finding, not an error."""
         try:
-            source, findings = _find_frames(path, pattern=None, allow_gaps=True)
+            images, findings = _find_images(path, pattern=None, allow_gaps=True)
         except PackerLabImagingError as error:
             finding = Finding("unreadable", str(error), "error", where=str(path))
             return Inspection(str(path), self.name, self.kind, {}, (finding,))
-        stack, order = source.stack, source.stack.order or ImageOrder()
+        stack, order = images.stack, images.stack.order or ImageOrder()
         facts: dict[str, Any] = {
             "program": stack.program,
-            "files": len(source.names),
-            "images": source.n_images,
+            "files": len(images.names),
+            "images": images.n_images,
             "channels": order.n_channels,
             "planes": order.n_planes,
             "frame_shape_px": [stack.first.height, stack.first.width],
@@ -128,56 +146,41 @@ class TiffReader(Reader):
         return Inspection(str(path), self.name, self.kind, facts, findings)
 
 
-class _Frames:
+class _Images:
     """All images of a path, whatever their channel: the files, and how many images each holds."""
 
-    def __init__(self, folder: Path, names: Sequence[str], stack: TiffStack, counts: Sequence[int] | None) -> None:
-        self.folder, self.names, self.stack = folder, tuple(names), stack
-        self.one_page = counts is not None and stack.n_images == 1
-        self._starts = None if counts is None else np.concatenate([[0], np.cumsum(counts)])
-        self.n_images = stack.n_images if self._starts is None else int(self._starts[-1])
+    def __init__(self, folder: Path, names: Sequence[str], stack: TiffStack, counts: Sequence[int] = ()) -> None:
+        self.folder, self.names, self.stack = folder, names, stack
+        self._one_page = len(names) > 1 and not counts
+        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self.n_images = int(self._starts[-1]) if counts else stack.n_images if len(names) == 1 else len(names)
 
-    def file_index(self, images: range) -> Sequence[int]:
-        """Return the file of each image."""
-        if self._starts is None:
-            return _Zeros(len(images))
-        return np.searchsorted(self._starts, np.asarray(images), side="right") - 1  # type: ignore[return-value]
-
-    def page_index(self, images: range) -> Sequence[int]:
-        """Return the page of each image in its file."""
-        if self._starts is None:
-            return images
-        return np.asarray(images) - self._starts[self.file_index(images)]
+    def places(self, images: range) -> FramePlaces:
+        """Return where some of the images lie."""
+        if len(self.names) == 1:
+            return FramePlaces(self.folder, self.names, Zeros(len(images)), images, False)
+        if self._one_page:
+            return FramePlaces(self.folder, self.names, images, Zeros(len(images)), True)
+        file = np.searchsorted(self._starts, np.asarray(images), side="right") - 1
+        page = np.asarray(images) - self._starts[file]
+        return FramePlaces(self.folder, self.names, file, page, False)  # type: ignore[arg-type]
 
 
-class _Zeros(Sequence[int]):
-    """``n`` zeros in no memory: the file of each frame of a single stack, however long."""
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __getitem__(self, index: Any) -> Any:
-        if not -self._n <= index < self._n:
-            raise IndexError(index)
-        return 0
-
-
-def _find_frames(path: Path, *, pattern: str | None, allow_gaps: bool) -> tuple[_Frames, tuple[Finding, ...]]:
+def _find_images(path: Path, *, pattern: str | None, allow_gaps: bool) -> tuple[_Images, tuple[Finding, ...]]:
     if not path.is_dir():
         stack = read_stack(str(path))
-        return _Frames(path.parent, (path.name,), stack, None), (*stack.findings, *_xml_beside(path))
-    sizes = list_files(path)
-    series = find_series(path, sizes, pattern=pattern)
+        return _Images(path.parent, (path.name,), stack), (*stack.findings, *_xml_beside(path))
+    listing = list_folder(path)
+    series = find_series(path, listing.names, pattern=pattern)
     findings = check_gaps(path, series, allow_gaps=allow_gaps)
-    first = read_stack(f"{path}/{series.names[0]}")
+    names = FileNames.of(series.names)
+    first = read_stack(f"{path}/{names[0]}")
+    findings = (*findings, *first.findings)
     if first.n_images == 1:
-        check_sizes(path, series.names, sizes, first)
-        return _Frames(path, series.names, first, np.ones(len(series.names), np.int64).tolist()), (*findings, *first.findings)
-    counts = [first.n_images, *(read_stack(f"{path}/{name}").n_images for name in series.names[1:])]
-    return _Frames(path, series.names, first, counts), (*findings, *first.findings)
+        _check_sizes(listing, names, first)
+        return _Images(path, names, first), findings
+    counts = [first.n_images, *(read_stack(f"{path}/{name}").n_images for name in names[1:])]
+    return _Images(path, names, first, counts), findings
 
 
 def _xml_beside(path: Path) -> tuple[Finding, ...]:
@@ -197,31 +200,32 @@ def _xml_beside(path: Path) -> tuple[Finding, ...]:
     )
 
 
-def check_sizes(folder: Path, names: Sequence[str], sizes: dict[str, int], first: TiffStack) -> None:
+def _check_sizes(listing: FolderListing, names: FileNames, first: TiffStack) -> None:
     """Raise a FormatError if a file of a series of single frames is too short for the pixels of one."""
     if first.first.not_plain:
         return
     needed = first.first.n_bytes
-    cut = [name for name in names if sizes.get(name, needed) < needed]
-    if cut:
+    sizes = listing.sizes[listing.find(names)]
+    cut = np.flatnonzero(sizes < needed)
+    if cut.size:
         raise FormatError(
-            f"'{folder / cut[0]}' is cut: page 1 needs {needed:,} bytes of pixels, but the whole file has {sizes[cut[0]]:,}"
-            f"{f' ({len(cut)} files are cut)' if len(cut) > 1 else ''}. Copy it again from the rig."
+            f"'{listing.folder / names[cut[0]]}' is cut: page 1 needs {needed:,} bytes of pixels, but the whole file has "
+            f"{sizes[cut[0]]:,}{f' ({cut.size} files are cut)' if cut.size > 1 else ''}. Copy it again from the rig."
         )
 
 
-def _order(source: _Frames, path: Path, n_channels: int | None, n_planes: int | None) -> ImageOrder:
+def _order(images: _Images, path: Path, n_channels: int | None, n_planes: int | None) -> ImageOrder:
     if n_channels is None and n_planes is None:
-        if source.stack.unnamed_axes:
+        if images.stack.unnamed_axes:
             raise AmbiguousInputError(
-                f"'{path}' holds images along the axes {source.stack.unnamed_axes} without saying which are channels, planes and "
+                f"'{path}' holds images along the axes {images.stack.unnamed_axes} without saying which are channels, planes and "
                 "time. Pass n_channels= and n_planes=."
             )
-        return source.stack.order or ImageOrder()
+        return images.stack.order or ImageOrder()
     for name, value in (("n_channels", n_channels), ("n_planes", n_planes)):
-        if value is not None and (value != int(check_positive(name, value)) or value > source.n_images):
+        if value is not None and (value != int(check_positive(name, value)) or value > images.n_images):
             raise ParameterError(
-                f"{name} = {value} is not possible: '{path}' has {source.n_images} images. Give a whole number up to that."
+                f"{name} = {value} is not possible: '{path}' has {images.n_images} images. Give a whole number up to that."
             )
     return ImageOrder("CZT", int(n_channels or 1), int(n_planes or 1))
 
@@ -260,60 +264,15 @@ def _incomplete(path: Path, n_images: int, per_time: int) -> Finding:
     )
 
 
-def pixel_size_pair(pixel_size_um: float | tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return a pixel size given by hand as ``(y, x)``.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither one positive number nor two.
-    """
-    if pixel_size_um is None:
-        return None
-    sizes = pixel_size_um if isinstance(pixel_size_um, Sequence) else (pixel_size_um, pixel_size_um)
-    if isinstance(sizes, str) or len(sizes) != 2:
-        raise ParameterError(f"pixel_size_um = {pixel_size_um!r} is not possible. Give (y, x) in micrometres, or one number.")
-    return check_positive("pixel_size_um", sizes[0]), check_positive("pixel_size_um", sizes[1])
-
-
-def check_given(metadata: ImagingMetadata, shape: tuple[int, int, int], source: str) -> ImagingMetadata:
-    """Return metadata given by hand for a movie of ``shape``.
-
-    Raises
-    ------
-    ParameterError
-        If they are of another frame size, or name times for another number of frames.
-    """
-    if metadata.frame_shape_px != shape[1:]:
-        raise ParameterError(f"The metadata are for frames of {metadata.frame_shape_px}. Expected {shape[1:]}, as in '{source}'.")
-    times = metadata.frame_times_s
-    if times is not None and len(times) != shape[0]:
-        raise ParameterError(f"The metadata name the times of {len(times)} frames. Expected {shape[0]}, as in '{source}'.")
-    return metadata.replace(n_frames=shape[0])
-
-
-def _metadata(
-    stack: TiffStack,
-    order: ImageOrder,
-    shape: tuple[int, int, int],
-    given: ImagingMetadata | None,
-    frame_rate_hz: float | None,
-    pixel_size_um: float | tuple[float, float] | None,
-) -> ImagingMetadata:
-    metadata = given and check_given(given, shape, stack.path)
-    if metadata is None:
-        metadata = ImagingMetadata(
-            frame_shape_px=shape[1:],
-            n_frames=shape[0],
-            n_planes=order.n_planes,
-            channels=tuple(str(number + 1) for number in range(order.n_channels)) if order.n_channels > 1 else (),
-            frame_rate_hz=stack.frame_rate_hz,
-            frame_rate_source=None if stack.frame_rate_hz is None else "nominal",
-            pixel_size_um=stack.pixel_size_um,
-            program=stack.program,
-        )
-    if frame_rate_hz is not None:
-        metadata = metadata.replace(frame_rate_hz=frame_rate_hz, frame_rate_source="given")
-    if pixel_size_um is not None:
-        metadata = metadata.replace(pixel_size_um=pixel_size_pair(pixel_size_um))
-    return metadata
+def _metadata(stack: TiffStack, order: ImageOrder, shape: tuple[int, int, int]) -> ImagingMetadata:
+    """Return what a stack says of itself."""
+    return ImagingMetadata(
+        frame_shape_px=shape[1:],
+        n_frames=shape[0],
+        n_planes=order.n_planes,
+        channels=tuple(str(number + 1) for number in range(order.n_channels)) if order.n_channels > 1 else (),
+        frame_rate_hz=stack.frame_rate_hz,
+        frame_rate_source=None if stack.frame_rate_hz is None else "nominal",
+        pixel_size_um=stack.pixel_size_um,
+        program=stack.program,
+    )
