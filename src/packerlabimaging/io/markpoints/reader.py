@@ -1,0 +1,410 @@
+"""Read a MarkPoints series as a photostimulation protocol, so that a rig without NAPARM has one too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from packerlabimaging.core.findings import Finding
+from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
+from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
+from packerlabimaging.io._xml import root_tag
+from packerlabimaging.io.markpoints.parsing import GPL_TAG, SERIES_TAGS, read_gpl, read_markpoints
+from packerlabimaging.io.markpoints.placing import PlacedPoints, place_list, place_points
+from packerlabimaging.io.markpoints.resolving import rows_by_trigger
+from packerlabimaging.io.markpoints.values import (
+    GalvoExtent,
+    GalvoPointList,
+    MarkPointRow,
+    MarkPointSeries,
+    PowerCalibration,
+    SpiralCalibration,
+)
+from packerlabimaging.io.readers import Inspection, Kind, Reader
+
+SAVED_WITH_SCAN = "*_MarkPoints.xml"
+
+NAPARM = "NAPARM"
+
+MAX_ROW_MS = 3_600_000.0
+
+PLAUSIBLE_UM = (1.0, 60.0)
+"""Diameters of a spiral outside this range are told: the calibration is probably another rig's."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The image that fractions refer to: ``(height, width)``, and its width in micrometres where known."""
+
+    shape: tuple[int, int]
+    width_um: float | None = None
+
+
+class MarkPointsReader(Reader):
+    """Reads MarkPoints series of PrairieView, and lists of galvo points."""
+
+    name: ClassVar[str] = "markpoints"
+    kind: ClassVar[Kind] = "photostim"
+    description: ClassVar[str] = "PrairieView MarkPoints series (.xml), its scan's folder, or galvo points (.gpl)"
+
+    def detect(self, path: Path) -> bool:
+        """Say whether ``path`` is a series, a point list, or a folder with series that were saved with a scan."""
+        if path.is_dir():
+            return any(root_tag(xml) in SERIES_TAGS for xml in path.glob(SAVED_WITH_SCAN))
+        return path.suffix.lower() in (".xml", ".gpl") and root_tag(path) in (*SERIES_TAGS, GPL_TAG)
+
+    def open(  # type: ignore[override]  # the options by name
+        self,
+        path: Path,
+        *,
+        image_shape_px: Sequence[int] | None = None,
+        gpl: str | Path | None = None,
+        galvo_extent_v: GalvoExtent | Sequence[Sequence[float]] | None = None,
+        v_per_um: float | None = None,
+        offset_v: float = 0.0,
+        power_calibration: PowerCalibration | Sequence[Sequence[float]] | None = None,
+    ) -> PhotostimProtocol:
+        """Read a series as a protocol. One iteration is one stim.
+
+        Parameters
+        ----------
+        path
+            The series, the folder of the scan that it was saved with, or a ``.gpl`` (targets without rows).
+        image_shape_px
+            ``(height, width)`` of the image that the fractions refer to; by default that of the scan in the same folder.
+        gpl
+            Galvo point list, for a series that only names points; by default the one of the series' name, or the only one
+            beside it.
+        galvo_extent_v
+            Galvo volts at the image's edges, ``((top, bottom), (left, right))``: places the points of a ``.gpl``. They depend
+            on rig and zoom; there is no default.
+        v_per_um, offset_v
+            Calibration of spirals whose size is in volts only: ``um = (V + offset_v) / v_per_um``. Without it their size is
+            not known.
+        power_calibration
+            Pairs ``(units, mW)`` measured under the objective; without it ``power_mw`` is None.
+
+        Raises
+        ------
+        MissingFileError
+            If the file or folder, or the ``.gpl``, is not there.
+        FormatError
+            If a file is damaged, or points can't be placed.
+        AmbiguousInputError
+            If the folder holds different series, or there are several ``.gpl`` files.
+        ParameterError
+            If the size of the image or the galvo volts are needed and not known.
+
+        Notes
+        -----
+        That a fraction f of the width W lies at ``f W - 0.5`` pixels (0 and 1 are the outer edges) is an assumption; it is
+        told by a finding. Points of a row are lit one after another unless the file says ``AllPointsAtOnce="True"``.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
+        extent = None if galvo_extent_v is None else GalvoExtent.from_option(galvo_extent_v)
+        spiral = None if v_per_um is None else SpiralCalibration(v_per_um, offset_v)
+        power = None if power_calibration is None else PowerCalibration.from_option(power_calibration)
+        if root_tag(path) == GPL_TAG:
+            return _protocol_of_list(path, _frame(path, image_shape_px), extent, spiral)
+        xml, n_files = _series_file(path)
+        series = read_markpoints(xml)
+        if series.category == NAPARM:
+            raise ParameterError(f"'{xml}' belongs to a NAPARM folder, which knows its targets. Pass the folder '{xml.parent}'.")
+        points = _point_list(xml, gpl) if any(not row.points for row in series.rows) else None
+        frame = _frame(xml, image_shape_px)
+        return _protocol(xml, series, n_files, points, frame, extent, spiral, power)
+
+    def inspect(self, path: Path) -> Inspection:
+        """Describe a series or a point list; what can't be read is a finding, not an error."""
+        facts: dict[str, Any] = {}
+        findings: list[Finding] = []
+        try:
+            if root_tag(path) == GPL_TAG:
+                _describe_list(read_gpl(path), facts, findings)
+            else:
+                xml, n_files = _series_file(path)
+                facts |= {"series_files": n_files}
+                _describe_series(read_markpoints(xml), facts, findings)
+        except PackerLabImagingError as error:
+            findings.append(Finding("unreadable", str(error), "error", where=str(path)))
+        return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
+
+
+def _series_file(path: Path) -> tuple[Path, int]:
+    """Return the series and how many files hold it: a t-series of several cycles saves it once a cycle."""
+    if path.is_file():
+        return path, 1
+    found = sorted(xml for xml in path.glob(SAVED_WITH_SCAN) if root_tag(xml) in SERIES_TAGS)
+    if not found:
+        raise MissingFileError(f"'{path}' holds no MarkPoints series ({SAVED_WITH_SCAN}). Pass the file itself.")
+    first = read_markpoints(found[0])
+    different = [xml.name for xml in found[1:] if replace(read_markpoints(xml), findings=()) != replace(first, findings=())]
+    if different:
+        names = ", ".join([found[0].name, *different][:5])
+        raise AmbiguousInputError(f"'{path}' holds {len(found)} MarkPoints series that differ: {names}. Pass one of the files.")
+    return found[0], len(found)
+
+
+def _point_list(xml: Path, given: str | Path | None) -> GalvoPointList | None:
+    """Return the point list of a series: the given one, that of its name, or the only one beside it."""
+    if given is not None:
+        return read_gpl(given)
+    named = xml.with_suffix(".gpl")
+    if named.is_file():
+        return read_gpl(named)
+    found = sorted(xml.parent.glob("*.gpl"))
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found[:5])
+        raise AmbiguousInputError(f"Beside '{xml}' are several point lists: {names}. Say which one was loaded: gpl=.")
+    return read_gpl(found[0]) if found else None
+
+
+def _frame(path: Path, given: Sequence[int] | None) -> _Frame:
+    """Return the image that fractions refer to: as given, else that of the scan in the same folder."""
+    if given is not None:
+        return _Frame(checked_shape(given))
+    from packerlabimaging.io.prairieview import read_prairieview_metadata
+
+    try:
+        metadata = read_prairieview_metadata(path.parent)
+    except PackerLabImagingError as error:
+        raise ParameterError(
+            f"The size of the image that the points of '{path.name}' refer to is not known ({error}) "
+            "Give it: image_shape_px=(height, width)."
+        ) from error
+    if metadata.sequence_type == "Linescan":
+        raise ParameterError(
+            f"The scan beside '{path.name}' is a line scan, whose frames are no image of the field. "
+            "Give the size of the image that the points were placed on: image_shape_px=(height, width)."
+        )
+    pixel = metadata.pixel_size_um
+    return _Frame(metadata.frame_shape_px, None if pixel is None else pixel[1] * metadata.frame_shape_px[1])
+
+
+def checked_shape(given: Sequence[int]) -> tuple[int, int]:
+    """Return an image's size as ``(height, width)``.
+
+    Raises
+    ------
+    ParameterError
+        If it is not two whole positive numbers.
+    """
+    try:
+        height, width = (int(size) for size in given)
+    except (TypeError, ValueError, OverflowError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise ParameterError(f"image_shape_px = {given!r} is not possible. Give (height, width) in pixels.")
+    return height, width
+
+
+def _protocol(
+    xml: Path,
+    series: MarkPointSeries,
+    n_files: int,
+    gpl: GalvoPointList | None,
+    frame: _Frame,
+    extent: GalvoExtent | None,
+    spiral: SpiralCalibration | None,
+    power: PowerCalibration | None,
+) -> PhotostimProtocol:
+    where = str(xml)
+    findings = [*series.findings, *(() if gpl is None else gpl.findings)]
+    if not series.rows:
+        raise FormatError(f"'{xml}' holds no row. It may be cut.")
+    rows, trigger, found = rows_by_trigger(_with_order(series, findings, where), where=where)
+    findings += found
+    placed = place_points(
+        rows, gpl, extent=extent, calibration=spiral, frame_width_um=frame.width_um, where=where
+    )
+    findings += [*placed.findings, *place_findings(placed.targets_px(frame.shape), frame.shape, where)]
+    if any(row.points for row in rows):
+        message = "Places are fractions of the frame; a fraction f of a width W is taken to lie at f W - 0.5 pixels."
+        findings.append(Finding("fractions-assumed", message, "info", where))
+    if n_files > 1:
+        message = f"The scan saved this series {n_files} times, once a cycle: each is {series.iterations} stims."
+        findings.append(Finding("one-series-a-cycle", message, "info", where))
+    made = tuple(
+        protocol_row(row, group, len(placed.groups[group]), number, power, findings, where)
+        for number, (row, group) in enumerate(zip(rows, placed.group_of_row, strict=True), 1)
+    )
+    protocol = PhotostimProtocol(
+        targets_px=placed.targets_px(frame.shape),
+        image_shape_px=frame.shape,
+        groups=tuple(placed.groups),
+        rows=made,
+        n_stims=series.iterations * n_files,
+        trigger=trigger,
+        spiral_diameter_um=one_diameter(placed.sizes_um, findings, where),
+        name=series.name or xml.stem,
+        source=where,
+        findings=tuple(findings),
+        extra=_extra(series, placed),
+    )
+    untriggered = any(finding.code == "no-trigger" for finding in findings)
+    if untriggered and n_files == 1 and series.iterations > 1:  # nothing waits: iterations follow one another
+        return replace(protocol, stim_interval_s=protocol.stim_duration_s + series.iteration_delay_ms / 1000)
+    return protocol
+
+
+def _protocol_of_list(
+    path: Path, frame: _Frame, extent: GalvoExtent | None, spiral: SpiralCalibration | None
+) -> PhotostimProtocol:
+    gpl = read_gpl(path)
+    if extent is None:
+        raise ParameterError(
+            f"The points of '{path}' have places in galvo volts, which depend on rig and zoom. Give the volts at the edges of the "
+            "image: galvo_extent_v=((top, bottom), (left, right))."
+        )
+    if not gpl.points:
+        raise FormatError(f"'{path}' holds no point. It may be cut.")
+    placed = place_list(gpl, extent, spiral, where=str(path))
+    findings = [*gpl.findings, *place_findings(placed.targets_px(frame.shape), frame.shape, str(path))]
+    message = "A galvo point list tells where, not when: the protocol has targets and no rows."
+    findings.append(Finding("no-rows", message, "error", str(path), "Pass the MarkPoints series (.xml)."))
+    return PhotostimProtocol(
+        targets_px=placed.targets_px(frame.shape),
+        image_shape_px=frame.shape,
+        groups=tuple(placed.groups),
+        rows=(),
+        spiral_diameter_um=one_diameter(placed.sizes_um, findings, str(path)),
+        name=path.stem,
+        source=str(path),
+        findings=tuple(findings),
+        extra={"point_numbers": placed.numbers},
+    )
+
+
+def _with_order(series: MarkPointSeries, findings: list[Finding], where: str) -> list[MarkPointRow]:
+    """Settle for each row whether its points are lit together: as the row says, else the series, else one after another."""
+    rows = [row if row.all_at_once is not None else replace(row, all_at_once=series.all_at_once) for row in series.rows]
+    open_rows = [number for number, row in enumerate(rows, 1) if row.all_at_once is None and max(len(row.points), len(row.indices)) > 1]
+    if open_rows:
+        message = f"{len(open_rows)} rows do not say whether their points are lit together: one after another is assumed."
+        findings.append(Finding("order-assumed", message, where=where, evidence={"rows": open_rows[:50]}))
+    return [row if row.all_at_once is not None else replace(row, all_at_once=False) for row in rows]
+
+
+def place_findings(targets_px: np.ndarray, shape: tuple[int, int], where: str) -> list[Finding]:
+    """Tell which targets lie outside the image."""
+    places = targets_px[:, 1:]
+    outside = np.flatnonzero(np.any((places < -0.5) | (places > np.array(shape) - 0.5), axis=1))
+    if not len(outside):
+        return []
+    message = f"{len(outside)} of {len(places)} targets lie outside the image of {shape[0]} x {shape[1]} pixels."
+    evidence = {"targets": outside.tolist()[:50]}
+    return [Finding("targets-outside-image", message, "error", where, "Check image_shape_px.", evidence)]
+
+
+def protocol_row(
+    row: MarkPointRow,
+    group: int,
+    n_targets: int,
+    number: int,
+    power: PowerCalibration | None,
+    findings: list[Finding],
+    where: str,
+) -> PhotostimRow:
+    """Return a row of the protocol; light that makes no sense is an error, what was mended a finding."""
+    delay_ms = row.initial_delay_ms
+    if delay_ms < 0:
+        message = (
+            f"Row {number} has an InitialDelay of {delay_ms:g} ms: its shots take longer than the change of patterns allows."
+        )
+        advice = "It is taken to follow at once; check the light's times."
+        findings.append(Finding("negative-delay", message, "error", where, advice))
+    if row.duration_ms == 0 or max(row.duration_ms, row.inter_point_delay_ms, delay_ms) > MAX_ROW_MS:
+        raise FormatError(f"'{where}', row {number}: a shot of {row.duration_ms:g} ms, with its delays, makes no sense.")
+    all_at_once = row.all_at_once is not False
+    total_mw = None if power is None or row.power is None else power.to_mw(row.power)
+    if power is not None and row.power is not None and total_mw is None:
+        message = f"Row {number} has a power of {row.power:g}, outside the calibration ({power.units[0]:g} to {power.units[-1]:g})."
+        findings.append(Finding("power-outside-calibration", message, where=where, advice="Its milliwatts are not known."))
+    return PhotostimRow(
+        group=group,
+        n_shots=row.repetitions,
+        shot_duration_s=row.duration_ms / 1000,
+        inter_shot_s=row.inter_point_delay_ms / 1000,
+        initial_delay_s=max(0.0, delay_ms) / 1000,
+        power=row.power,
+        power_mw=None if total_mw is None else total_mw / (n_targets if all_at_once else 1),
+        all_at_once=all_at_once or n_targets == 1,
+    )
+
+
+def one_diameter(sizes_um: set[float], findings: list[Finding], where: str) -> float | None:
+    """Return one diameter for all targets: the largest; differences and what is not plausible are told."""
+    if not sizes_um:
+        return None
+    diameter = max(sizes_um)
+    if diameter - min(sizes_um) > 1e-6 * diameter:
+        message = f"Spirals have {len(sizes_um)} sizes, {min(sizes_um):g} to {diameter:g} um; the largest is used for all."
+        findings.append(Finding("spiral-sizes-differ", message, where=where))
+    if not PLAUSIBLE_UM[0] <= diameter <= PLAUSIBLE_UM[1]:
+        message = f"A spiral of {diameter:g} um is not plausible: the calibration from volts is probably another rig's."
+        findings.append(Finding("implausible-spiral", message, where=where, advice="Give v_per_um and offset_v."))
+    return diameter
+
+
+def _extra(series: MarkPointSeries, placed: PlacedPoints) -> dict[str, Any]:
+    first = series.rows[0]
+    values = {
+        "iteration_delay_s": series.iteration_delay_ms / 1000,
+        "laser": first.attributes.get("UncagingLaser"),
+        "trigger_line": first.attributes.get("TriggerSelection"),
+        "spiral_revolutions": first.point_attributes.get("SpiralRevolutions"),
+        "point_numbers": placed.numbers,
+    }
+    return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def _describe_series(series: MarkPointSeries, facts: dict[str, Any], findings: list[Finding]) -> None:
+    rows = series.rows
+    findings += series.findings
+    facts |= {
+        "name": series.name,
+        "category": series.category,
+        "saved_with_scan": series.saved_with_scan,
+        "n_rows": len(rows),
+        "iterations": series.iterations,
+        "iteration_delay_s": series.iteration_delay_ms / 1000,
+        "n_points": len({point.index for row in rows for point in row.points} | {index for row in rows for index in row.indices}),
+        "n_shots": sorted({row.repetitions for row in rows}),
+        "shot_duration_s": sorted({row.duration_ms / 1000 for row in rows}),
+        "all_points_at_once": sorted({str(row.all_at_once) for row in rows}),
+        "triggers": sorted({row.trigger for row in rows}),
+        "power": sorted({row.power for row in rows if row.power is not None}),
+        "spiral_size_um": sorted({point.spiral_size_um for row in rows for point in row.points if point.spiral_size_um is not None}),
+    }
+    if not rows:
+        findings.append(Finding("no-rows", "The series holds no row: nothing was stimulated.", "warning"))
+    elif not any(row.points for row in rows):
+        message = "The series names its points; their places are in the galvo point list (.gpl) that was loaded with it."
+        findings.append(Finding("points-by-name-only", message, "info", advice="Give gpl= and galvo_extent_v= to place them."))
+    if series.category == NAPARM:
+        findings.append(Finding("belongs-to-naparm", "The series belongs to a NAPARM folder.", "info", advice="Pass the folder."))
+
+
+def _describe_list(gpl: GalvoPointList, facts: dict[str, Any], findings: list[Finding]) -> None:
+    findings += gpl.findings
+    facts |= {
+        "n_points": len(gpl.points),
+        "n_groups": len(gpl.groups),
+        "spirals": sum(point.is_spiral for point in gpl.points),
+        "x_v": _range([point.x_v for point in gpl.points]),
+        "y_v": _range([point.y_v for point in gpl.points]),
+        "spiral_size_v": _range([point.spiral_size_v for point in gpl.points if point.spiral_size_v is not None]),
+        "spiral_size_um": _range([point.spiral_size_um for point in gpl.points if point.spiral_size_um is not None]),
+    }
+    message = "Places are galvo volts, which depend on rig and zoom."
+    findings.append(Finding("volts", message, "info", advice="Give galvo_extent_v= to place them on an image."))
+
+
+def _range(values: Sequence[float]) -> list[float] | None:
+    return [min(values), max(values)] if values else None
