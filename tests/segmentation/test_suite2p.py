@@ -123,7 +123,7 @@ def test_cells_are_found_with_their_activity(finished: dict[str, Any]) -> None:
         measured = found.F[nearest] - 0.7 * found.Fneu[nearest]
         assert np.corrcoef(measured[quiet], trace[quiet])[0, 1] > 0.9
     assert found.extra["rate_hz"] == RATE_HZ and found.extra["tau_s"] == 0.5
-    np.testing.assert_array_equal(found.iscell, found.obs["iscell_probability"] >= 0.3)
+    np.testing.assert_array_equal(found.iscell, found.obs["iscell_probability"] >= 0.2)
     labels = np.load(finished["run"] / "suite2p" / "plane0" / "iscell.npy")
     np.testing.assert_array_equal(labels[:, 0] > 0, found.iscell)  # Suite2p's own program shows the same cells
     settings = np.load(finished["run"] / "suite2p" / "plane0" / "settings.npy", allow_pickle=True).item()

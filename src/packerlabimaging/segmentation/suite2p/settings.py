@@ -16,7 +16,7 @@ from packerlabimaging.segmentation.engine import EngineJob, Setting
 
 OWN = {
     "diameter_um": Setting(13.0, "Typical diameter of a cell in micrometres; gives 'diameter' where that is None."),
-    "cell_probability": Setting(0.3, "ROIs of at least this probability by the classifier are cells; Suite2p takes 0.5."),
+    "cell_probability": Setting(0.2, "ROIs of at least this probability by the classifier are cells; Suite2p takes 0.5."),
     "pixel_offset": Setting(0, "Subtracted from pixels so that they fit into int16; added to F and Fneu again."),
     "keep_registered": Setting(True, "Keep the registered movie (data.bin), as large as the raw one."),
     "keep_raw": Setting(False, "Keep the copy of the raw movie that Suite2p works on (data_raw.bin)."),
@@ -24,8 +24,9 @@ OWN = {
 """Settings that Suite2p does not have.
 
 13 um, about the size of a pyramidal cell's body in layer 2/3, is what the Packer lab computes its diameter from. The built-in
-classifier gives many cells of a wide field of view (45 to 100 pixels) a probability between 0.3 and 0.5: on the standard
-simulation, seeds 1 and 2, 0.3 accepts 252 of 267 active cells and no ROI without a cell, 0.5 accepts 242.
+classifier gives many cells of a wide field of view (45 to 100 pixels) a probability below 0.5: on the standard simulation,
+seeds 1 to 5, 30 ROIs of cells and none without a cell lie between 0.3 and 0.5, 9 of cells and 5 without one between 0.2 and
+0.3, and 9 of cells and 23 without one between 0.05 and 0.2. A cell left out is lost; an ROI without a cell seldom responds.
 """
 
 _CHANGED: dict[str, Any] = {
@@ -34,16 +35,13 @@ _CHANGED: dict[str, Any] = {
     "tau": None,
     "run": {"do_registration": True},
     "registration": {"nimg_init": 100},
-    "detection": {"threshold_scaling": 0.7, "sparsery_settings": {"spatial_scale": None}},
+    "detection": {"sparsery_settings": {"spatial_scale": None}},
 }
 """Defaults that differ from Suite2p's.
 
 Never a GPU unasked; the diameter from the pixel size; tau from the indicator's decay, where the user gave it; registration yes or no (a run is fresh, nothing can be done twice).
 100 frames for the reference image, because here all of them count (see ``registration.py``): on the standard simulation the
-motion left over is 0.104 pixels, with 400 frames 0.098 in five times the time. More candidates of detection, because the
-classifier sorts them: on a draft of the standard simulation, seed 1, this found 111 of 116 active cells with no false one,
-Suite2p's 1.0 found 89 %. On the final one a single comparison favoured 1.0: not settled. The scale of detection from the
-diameter (None): Suite2p's own estimate (0) took 6 instead of 12 pixels for one simulation out of two, whose 2,384 ROIs were
+motion left over is 0.104 pixels, with 400 frames 0.098 in five times the time. The scale of detection from the diameter (None): Suite2p's own estimate (0) took 6 instead of 12 pixels for one simulation out of two, whose 2,384 ROIs were
 noise but for 150.
 """
 
