@@ -38,6 +38,14 @@ def write(tmp_path, text):
     return path
 
 
+def test_an_adopted_segmentation_is_loaded_again(tmp_path):
+    made = Experiment("e", output=tmp_path / "out")
+    made._choose_segmentation(None, tmp_path / "suite2p", None, None)
+    values = made.config.to_dict(base=tmp_path)
+    loaded = ExperimentConfig.from_dict(values, base=tmp_path, source="experiment.json")
+    assert loaded.segmentation == made.segmentation_config and values["segmentation"]["reader"] is None
+
+
 def test_file_and_python_give_the_same_config(tmp_path):
     from_file = Experiment.from_toml(write(tmp_path, FILE))
     by_hand = Experiment("e", output=tmp_path / "out", comment="a comment")

@@ -212,7 +212,7 @@ class _Reader:
                 rois = self._path(values, "rois", "[segmentation]")
             return SegmentationConfig(engine=values["engine"], settings=dict(values.get("settings", {})), rois=rois)
         path = self._path(values, "path", "[segmentation]")
-        if not isinstance(values.get("reader", ""), str):
+        if not isinstance(values.get("reader"), str | None):
             self.faults.append(f"[segmentation]: reader = {values['reader']!r} must be the name of a reader.")
             return None
         return None if path is None else SegmentationConfig(path=path, reader=values.get("reader"))
