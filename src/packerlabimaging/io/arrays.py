@@ -181,12 +181,33 @@ class Selection:
         np.copyto(out, found.transpose([left.index(axis) for axis in "tyx"]), casting="same_kind")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The options that readers of arrays share; see :meth:`packerlabimaging.io.hdf5.HDF5Reader.open`."""
+@dataclass(frozen=True, kw_only=True)
+class ArrayOptions:
+    """Options of the readers of arrays.
+
+    Parameters
+    ----------
+    channel
+        One-based channel, where there are several.
+    plane
+        Zero-based plane, where there are several.
+    key
+        Name of the array, where several can be a movie.
+    axes
+        What each axis of the array is, one of t, z, c, y, x for each, slowest first; by default as the file names them, else
+        ``"tyx"`` for three axes.
+    n_channels, n_planes, order
+        How many channels and planes are interleaved along the time axis, and how: the axes of the images, slowest first
+        (``"tzc"``: the channels of a plane come first, then the next plane, then the next time).
+    metadata
+        How the movie was taken, by hand.
+    frame_rate_hz, pixel_size_um
+        The same, only these two; the pixel size as ``(y, x)`` or one number.
+    """
 
     channel: int | str | None = None
     plane: int | None = None
+    key: str | None = None
     axes: str | None = None
     n_channels: int | None = None
     n_planes: int | None = None
@@ -205,7 +226,7 @@ class StoredArrayMovie(Movie):
         The file or folder.
     array
         What its header says.
-    choice
+    options
         The user's options.
     stored_bytes
         Bytes that the file takes on the disk: pieces that can't be in it are refused before memory is taken for them.
@@ -221,7 +242,7 @@ class StoredArrayMovie(Movie):
         self,
         path: Path,
         array: StoredArray,
-        choice: Choice,
+        options: ArrayOptions,
         *,
         stored_bytes: int,
         piece_shape: Sequence[int] = (),
@@ -229,12 +250,12 @@ class StoredArrayMovie(Movie):
         findings: Sequence[Finding] = (),
     ) -> None:
         source = f"{path}:{array.key}"
-        axes, assumed = find_axes(array, choice.axes, source)
-        sizes = {axis: 1 for axis in "tzc"} | dict(zip(axes, array.shape, strict=True))
-        interleaving = _interleaving(choice, sizes, axes, source)
+        axes, assumed = find_axes(array, options.axes, source)
+        sizes = dict.fromkeys("tzc", 1) | dict(zip(axes, array.shape, strict=True))
+        interleaving = _interleaving(options, sizes, axes, source)
         n_channels, n_planes = max(interleaving.n_channels, sizes["c"]), max(interleaving.n_planes, sizes["z"])
         channels = tuple(str(number + 1) for number in range(n_channels))
-        chosen, level = choose_channel(choice.channel, channels, source), choose_plane(choice.plane, n_planes, source)
+        chosen, level = choose_channel(options.channel, channels, source), choose_plane(options.plane, n_planes, source)
         if set("zc") & set(axes):
             images = range(sizes["t"])
         else:
@@ -254,9 +275,9 @@ class StoredArrayMovie(Movie):
             found,
             shape,
             source,
-            metadata=choice.metadata,
-            frame_rate_hz=choice.frame_rate_hz,
-            pixel_size_um=choice.pixel_size_um,
+            metadata=options.metadata,
+            frame_rate_hz=options.frame_rate_hz,
+            pixel_size_um=options.pixel_size_um,
         )
         all_findings = (*findings, *assumed, *interleaving.findings(sizes["t"], source))
         native = np.dtype(array.dtype).newbyteorder("=")
@@ -284,16 +305,16 @@ class StoredArrayMovie(Movie):
             ) from error
 
 
-def _interleaving(choice: Choice, sizes: Mapping[str, int], axes: str, source: str) -> Interleaving:
+def _interleaving(options: ArrayOptions, sizes: Mapping[str, int], axes: str, source: str) -> Interleaving:
     """Return how images are interleaved along the time axis."""
-    if choice.n_channels is None and choice.n_planes is None:
+    if options.n_channels is None and options.n_planes is None:
         return Interleaving()
     if set("zc") & set(axes):
         raise ParameterError(
-            f"n_channels= and n_planes= are for images interleaved in time, but axes='{axes}' of '{source}' has axes of their own "
+            f"n_channels= and n_planes= are for images interleaved in time, but axes='{axes}' of '{source}' has axes of its own "
             "for them. Leave them out, or correct axes=."
         )
-    found = Interleaving(choice.n_channels or 1, choice.n_planes or 1, order=choice.order)
+    found = Interleaving(options.n_channels or 1, options.n_planes or 1, order=options.order)
     if found.images_per_time > sizes["t"]:
         raise ParameterError(
             f"'{source}' holds {sizes['t']} images. Expected at least {found.images_per_time} (channels x planes). "

@@ -12,52 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from packerlabimaging._optional import import_optional
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io.arrays import Choice, StoredArray, StoredArrayMovie, array_facts, choose_array
+from packerlabimaging.io._hdf5 import is_hdf5, open_hdf5
+from packerlabimaging.io.arrays import ArrayOptions, StoredArray, StoredArrayMovie, array_facts, choose_array
 from packerlabimaging.io.readers import Inspection, Reader
 
-SIGNATURE = b"\x89HDF\r\n\x1a\n"
-"""First bytes of an HDF5 file, or those after a block of 512 bytes (MATLAB 7.3)."""
-
 _MOST_OBJECTS = 20_000
-
-
-def is_hdf5(path: Path) -> bool:
-    """Say whether a file begins as HDF5; never raises."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(512 + len(SIGNATURE))
-    except OSError:
-        return False
-    return start.startswith(SIGNATURE) or start[512:] == SIGNATURE
-
-
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[Any]:
-    """Open an HDF5 file for reading, without a lock (network disks often have none).
-
-    Raises
-    ------
-    MissingFileError
-        If there is no such file.
-    FormatError
-        If it is not HDF5, is cut, or damaged.
-    """
-    h5py = import_optional("h5py", extra="hdf5", purpose=f"Reading the HDF5 file '{path}'")
-    if not path.is_file():
-        raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            yield file
-    except PackerLabImagingError:
-        raise
-    except Exception as error:  # h5py raises OSError, KeyError, RuntimeError, ... on damaged bytes
-        raise FormatError(
-            f"'{path}' can't be read as HDF5 ({type(error).__name__}: {error}). The file is cut or damaged: copy it again."
-        ) from error
 
 
 class HDF5Movie(StoredArrayMovie):
@@ -76,6 +37,7 @@ class HDF5Reader(Reader):
     kind = "movie"
     description = "a dataset of an HDF5 file (.h5, .hdf5, MATLAB 7.3) with 3 to 5 axes, chosen by key="
     generic = True
+    options = ArrayOptions
 
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is an HDF5 file with a dataset that can be a movie. NWB files have readers of their own."""
@@ -87,41 +49,14 @@ class HDF5Reader(Reader):
         except PackerLabImagingError:
             return False
 
-    def open(  # type: ignore[override]  # the options by name
-        self,
-        path: Path,
-        *,
-        channel: int | str | None = None,
-        plane: int | None = None,
-        key: str | None = None,
-        axes: str | None = None,
-        n_channels: int | None = None,
-        n_planes: int | None = None,
-        order: str = "tzc",
-        metadata: ImagingMetadata | None = None,
-        frame_rate_hz: float | None = None,
-        pixel_size_um: float | tuple[float, float] | None = None,
-    ) -> HDF5Movie:
+    def open(self, path: Path, **options: Any) -> HDF5Movie:
         """Open a dataset; reads headers only.
 
         Parameters
         ----------
-        channel
-            One-based channel, where there are several.
-        plane
-            Zero-based plane, where there are several.
-        key
-            Name of the dataset, where several can be a movie.
-        axes
-            What each axis of the dataset is, one of t, z, c, y, x for each, slowest first; by default as the file labels
-            them, else ``"tyx"`` for three axes (``"txy"`` where MATLAB wrote them).
-        n_channels, n_planes, order
-            How many channels and planes are interleaved along the time axis, and how: the axes of the images, slowest first
-            (``"tzc"``: the channels of a plane come first, then the next plane, then the next time).
-        metadata
-            How the movie was taken, by hand.
-        frame_rate_hz, pixel_size_um
-            The same, only these two; the pixel size as ``(y, x)`` or one number.
+        options
+            Those of :class:`~packerlabimaging.io.arrays.ArrayOptions`. Without ``axes``, three axes are those that the file
+            labels, else (time, x, y) where MATLAB wrote them, else (time, y, x).
 
         Raises
         ------
@@ -132,11 +67,11 @@ class HDF5Reader(Reader):
         ParameterError
             If an option does not fit the file.
         """
-        choice = Choice(channel, plane, axes, n_channels, n_planes, order, metadata, frame_rate_hz, pixel_size_um)
+        chosen = ArrayOptions(**options)
         path = Path(path)
         with open_hdf5(path) as file:
-            array = choose_array(key, _datasets(file), str(path))
-            if "nwb_version" in file.attrs and axes is None:
+            array = choose_array(chosen.key, _datasets(file), str(path))
+            if "nwb_version" in file.attrs and chosen.axes is None:
                 raise AmbiguousInputError(
                     f"'{path}' is an NWB file: its standard order is (time, x, y), but many programs write (time, y, x). "
                     "Give axes='txy' or axes='tyx', or use a reader of NWB."
@@ -144,7 +79,7 @@ class HDF5Reader(Reader):
             dataset = file[array.key]
             findings = _check_stored(dataset, path, array)
             pieces = dataset.chunks or ()
-        return HDF5Movie(path, array, choice, stored_bytes=path.stat().st_size, piece_shape=pieces, findings=findings)
+        return HDF5Movie(path, array, chosen, stored_bytes=path.stat().st_size, piece_shape=pieces, findings=findings)
 
     def inspect(self, path: Path) -> Inspection:
         """Describe the datasets that can be movies."""
@@ -185,11 +120,13 @@ def _check_stored(dataset: Any, path: Path, array: StoredArray) -> list[Finding]
     Raises
     ------
     FormatError
-        If the file ends before an uncompressed dataset does.
+        If the file ends before an uncompressed dataset does, or its pixels lie in another file.
     MissingFileError
         If a file that a virtual dataset is made of is not there.
     """
     where = f"{path}:{array.key}"
+    if dataset.external:
+        raise FormatError(f"'{where}' lies in another file, which is not read. Save it in one file.")
     if dataset.is_virtual:
         folder = path.parent
         names = {source.file_name for source in dataset.virtual_sources()} - {"."}
@@ -205,7 +142,7 @@ def _check_stored(dataset: Any, path: Path, array: StoredArray) -> list[Finding]
                 f"'{where}' is cut: it needs {dataset.nbytes:,} bytes from byte {offset:,}, but the file has "
                 f"{path.stat().st_size:,}. Copy the file again."
             )
-        stored, expected = (1 if offset is not None or dataset.external else 0), 1
+        stored, expected = (1 if offset is not None else 0), 1
     else:
         stored = dataset.id.get_num_chunks()
         expected = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))

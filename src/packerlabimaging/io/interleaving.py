@@ -78,6 +78,8 @@ class Interleaving:
     def images(self, n_images: int, *, channel: int = 0, plane: int = 0) -> Sequence[int]:
         """Return the images of one channel of one plane, both zero-based, in the order of time; a ``range`` where they can be."""
         n_frames = self.n_frames(n_images)
+        if not n_frames:
+            return range(0)
         if self.n_repeats > 1:
             first = (plane * self.n_repeats + np.arange(self.n_repeats)) * self.n_channels + channel
             volumes = np.arange(n_frames // self.n_repeats)[:, np.newaxis] * self.images_per_time
@@ -98,7 +100,7 @@ class Interleaving:
         return (
             Finding(
                 "incomplete-last-volume",
-                f"{n_images} images are no multiple of {self.images_per_time} (channels x planes): the last {rest} were left out.",
+                f"{n_images} images are no multiple of {self.images_per_time} (channels x planes): the last {rest} are left out.",
                 where=source,
                 evidence={"n_images": n_images, "images_per_time": self.images_per_time},
             ),

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io.arrays import Choice, StoredArray, StoredArrayMovie, array_facts, choose_array
+from packerlabimaging.io.arrays import ArrayOptions, StoredArray, StoredArrayMovie, array_facts, choose_array
 from packerlabimaging.io.hdf5 import not_stored
 from packerlabimaging.io.readers import Inspection, Reader
 
@@ -56,6 +55,7 @@ class ZarrReader(Reader):
     kind = "movie"
     description = "an array of a Zarr folder (formats 2 and 3, OME-Zarr) with 3 to 5 axes, chosen by key="
     generic = True
+    options = ArrayOptions
 
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is a Zarr folder with an array that can be a movie."""
@@ -66,32 +66,14 @@ class ZarrReader(Reader):
         except (PackerLabImagingError, OSError):
             return False
 
-    def open(  # type: ignore[override]  # the options by name
-        self,
-        path: Path,
-        *,
-        channel: int | str | None = None,
-        plane: int | None = None,
-        key: str | None = None,
-        axes: str | None = None,
-        n_channels: int | None = None,
-        n_planes: int | None = None,
-        order: str = "tzc",
-        metadata: ImagingMetadata | None = None,
-        frame_rate_hz: float | None = None,
-        pixel_size_um: float | tuple[float, float] | None = None,
-    ) -> ZarrMovie:
+    def open(self, path: Path, **options: Any) -> ZarrMovie:
         """Open an array; reads its metadata only.
 
         Parameters
         ----------
-        key
-            Name of the array, where several can be a movie; of an OME-Zarr image the full resolution by default.
-        axes
-            What each axis of the array is, one of t, z, c, y, x for each, slowest first; by default as the file names them,
-            else ``"tyx"`` for three axes.
-        channel, plane, n_channels, n_planes, order, metadata, frame_rate_hz, pixel_size_um
-            See :meth:`packerlabimaging.io.hdf5.HDF5Reader.open`.
+        options
+            Those of :class:`~packerlabimaging.io.arrays.ArrayOptions`. Without ``key``, the full resolution of an OME-Zarr
+            image is opened.
 
         Raises
         ------
@@ -102,17 +84,19 @@ class ZarrReader(Reader):
         ParameterError
             If an option does not fit the array.
         """
-        choice = Choice(channel, plane, axes, n_channels, n_planes, order, metadata, frame_rate_hz, pixel_size_um)
+        chosen = ArrayOptions(**options)
         path = Path(path)
         image = _ome_image(path)
-        array = choose_array(image.key if key is None and image is not None else key, _arrays(path, image), str(path))
+        array = choose_array(
+            image.key if chosen.key is None and image is not None else chosen.key, _arrays(path, image), str(path)
+        )
         values = _metadata(path / array.key)
         _check_codecs(values, path / array.key)
         pieces = _piece_shape(values, array, path)
         findings, stored_bytes = _check_stored(path / array.key, array, pieces, values.get("fill_value"))
         size = image.pixel_sizes_um.get(array.key) if image is not None else None
         return ZarrMovie(
-            path, array, choice, stored_bytes=stored_bytes, piece_shape=pieces, pixel_size_um=size, findings=findings
+            path, array, chosen, stored_bytes=stored_bytes, piece_shape=pieces, pixel_size_um=size, findings=findings
         )
 
     def inspect(self, path: Path) -> Inspection:
@@ -180,7 +164,9 @@ def _arrays(path: Path, image: OmeImage | None = None) -> dict[str, StoredArray]
 
 def _described(key: str, folder: Path, values: Mapping[str, Any], image: OmeImage | None) -> StoredArray:
     shape = values["shape"]
-    if not isinstance(shape, list) or not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
+    if not isinstance(shape, list) or not all(
+        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
+    ):
         raise FormatError(f"'{folder}' is an array of the shape {shape!r}. Expected whole numbers; the folder is damaged.")
     labels = values.get("dimension_names") or _attributes(folder).get("_ARRAY_DIMENSIONS")
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
