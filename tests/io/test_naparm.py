@@ -14,6 +14,7 @@ from scipy.io import loadmat, savemat
 
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
+from packerlabimaging.io import read_photostim
 from packerlabimaging.io.naparm import NaparmReader, write_naparm
 
 ROW = (
@@ -51,8 +52,14 @@ def make_folder(folder, *, rows, name, points, n_trials=100, sizes=("0.047535",)
                 255 * np.nan_to_num(weight[lit], nan=1.0)
             )
             tifffile.imwrite(folder / "Targets" / f"FOVTargets_{group:03d}_{identifier}.tif", image)
-        tifffile.imwrite(folder / "Targets" / f"AllFOVTargets_{identifier}.tif", np.zeros(shape, np.uint8))
-        tifffile.imwrite(folder / "Targets" / f"AllFOVTargets_Plane1_{identifier}.tif", np.zeros(shape, np.uint8))
+        everything = np.zeros(shape, np.uint8)
+        everything[points["Y"].astype(int) - 1, points["X"].astype(int) - 1] = 255
+        tifffile.imwrite(folder / "Targets" / f"AllFOVTargets_{identifier}.tif", everything)
+        for number, plane in enumerate(np.unique(points.get("Z", np.ones(1))), 1):
+            image = np.zeros(shape, np.uint8)
+            lit = points.get("Z", np.ones(len(points["X"]))) == plane
+            image[points["Y"][lit].astype(int) - 1, points["X"][lit].astype(int) - 1] = 255
+            tifffile.imwrite(folder / "Targets" / f"AllFOVTargets_Plane{number}_{identifier}.tif", image)
         tifffile.imwrite(folder / "Targets" / f"SLMTargets_001_{identifier}.tif", np.ones((512, 512), np.uint8))
     return folder
 
@@ -149,7 +156,8 @@ def test_trigger_each_row(folder):
     ("old", "new", "message"),
     [
         ('TriggerFrequency="None"', 'TriggerFrequency="First Repetition"', r"triggers on the rows \[1, 2\] of 4"),
-        ('TriggerFrequency="None"', 'TriggerFrequency="Every Repetition"', "triggered at 'Every Repetition'"),
+        ('TriggerFrequency="None"', 'TriggerFrequency="Every Repetition"', r"triggers on the rows \[1, 2\] of 4"),
+        ('TriggerFrequency="None"', 'TriggerFrequency="Full Moon"', "triggered at 'Full Moon'"),
         ('Indices="2"', 'Indices="3"', r"rows for the groups \[3\], but the targets are in 2 groups"),
         ('Indices="2"', 'Indices="1,2"', "names 2 points"),
         ('Indices="2"', 'Indices="two"', "'two' is not a list of points"),
@@ -159,7 +167,7 @@ def test_trigger_each_row(folder):
         ('Duration="20"', 'Duration="0"', "a shot of 0 ms"),
         ('Duration="20"', 'Duration="abc"', "Duration = 'abc' is not a number"),
         ('Iterations="100"', 'Iterations="1.5"', "Iterations = 1.5 is not a whole number"),
-        ("<PVGalvoPointElement", "<!DOCTYPE x><PVGalvoPointElement", "document type"),
+        ("<PVGalvoPointElement", "<!DOCTYPE x><PVGalvoPointElement", "not well-formed"),
         ("</PVSavedMarkPointSeriesElements>", "", "not well-formed"),
     ],
 )
@@ -222,7 +230,9 @@ def test_calibration_is_a_parameter(folder):
     edit(folder, ".gpl", "0.047535", "0.3 -0.3")  # older files hold two numbers
     assert NaparmReader().open(folder, v_per_um=0.03, offset_v=0).spiral_diameter_um == 10
     with pytest.raises(ParameterError, match="Did you mean 'v_per_um'"):
-        NaparmReader().open(folder, v_pr_um=0.03)
+        read_photostim(folder, v_pr_um=0.03)
+    with pytest.raises(ParameterError, match="without v_per_um"):
+        NaparmReader().open(folder, offset_v=0.1)
 
 
 def test_targets_from_images_where_the_points_are_missing(folder):
@@ -270,9 +280,10 @@ def test_image_size(folder):
     with pytest.raises(ParameterError, match=r"but the target images of .* are \(40, 60\)"):
         NaparmReader().open(folder, image_shape_px=(512, 512))
     shutil.rmtree(folder / "Targets")
-    with pytest.raises(ParameterError, match=r"Give it: image_shape_px=\(height, width\)"):
-        NaparmReader().open(folder)
-    assert NaparmReader().open(folder, image_shape_px=(512, 512)).image_shape_px == (512, 512)
+    protocol = NaparmReader().open(folder)
+    assert protocol.image_shape_px == (512, 512)  # NAPARM's own field
+    assert {"image-size-assumed", "no-target-images"} <= set(codes(protocol))
+    assert NaparmReader().open(folder, image_shape_px=(300, 400)).image_shape_px == (300, 400)
     assert "targets-outside-image" in codes(NaparmReader().open(folder, image_shape_px=(30, 30)))
 
 
@@ -304,7 +315,7 @@ def test_points_without_a_group_are_left_out(folder):
 def test_damaged_points_file(folder):
     path = folder / f"{folder.name}_Points.mat"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(FormatError, match="not a NAPARM points file"):
+    with pytest.raises(FormatError, match="not a NAPARM file"):
         NaparmReader().open(folder)
 
 

@@ -240,9 +240,7 @@ def read_gpl(path: str | Path) -> GalvoPointList:
     if root.tag != GPL_TAG:
         raise FormatError(f"'{path}' is not a galvo point list: its root is {root.tag}. Expected {GPL_TAG}.")
     findings = _Findings(path)
-    points = tuple(
-        _galvo_point(element, f"point {number}", findings) for number, element in enumerate(root.iter("PVGalvoPoint"))
-    )
+    points = tuple(_galvo_point(element, f"point {number}", findings) for number, element in enumerate(root.iter("PVGalvoPoint")))
     groups: list[GalvoGroup] = []
     n_indices = 0
     for element in root.iter("PVGalvoPointGroup"):

@@ -10,7 +10,14 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError, ParameterError
 from packerlabimaging.io.markpoints.resolving import resolve_indices
-from packerlabimaging.io.markpoints.values import GalvoExtent, GalvoPoint, GalvoPointList, MarkPoint, MarkPointRow, SpiralCalibration
+from packerlabimaging.io.markpoints.values import (
+    GalvoExtent,
+    GalvoPoint,
+    GalvoPointList,
+    MarkPoint,
+    MarkPointRow,
+    SpiralCalibration,
+)
 
 _Place = tuple[float, float, float]
 """Depth (um), y and x (fractions of the frame)."""

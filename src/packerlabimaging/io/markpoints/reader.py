@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
+from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
 from packerlabimaging.io._xml import root_tag
+from packerlabimaging.io.markpoints.describing import NAPARM, describe_list, describe_series
 from packerlabimaging.io.markpoints.parsing import GPL_TAG, SERIES_TAGS, read_gpl, read_markpoints
 from packerlabimaging.io.markpoints.placing import PlacedPoints, place_list, place_points
+from packerlabimaging.io.markpoints.protocol import checked_shape, one_diameter, place_findings, protocol_row
 from packerlabimaging.io.markpoints.resolving import rows_by_trigger
 from packerlabimaging.io.markpoints.values import (
     GalvoExtent,
@@ -27,13 +27,6 @@ from packerlabimaging.io.markpoints.values import (
 from packerlabimaging.io.readers import Inspection, Kind, Reader
 
 SAVED_WITH_SCAN = "*_MarkPoints.xml"
-
-NAPARM = "NAPARM"
-
-MAX_ROW_MS = 3_600_000.0
-
-PLAUSIBLE_UM = (1.0, 60.0)
-"""Diameters of a spiral outside this range are told: the calibration is probably another rig's."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +119,11 @@ class MarkPointsReader(Reader):
         findings: list[Finding] = []
         try:
             if root_tag(path) == GPL_TAG:
-                _describe_list(read_gpl(path), facts, findings)
+                describe_list(read_gpl(path), facts, findings)
             else:
                 xml, n_files = _series_file(path)
                 facts |= {"series_files": n_files}
-                _describe_series(read_markpoints(xml), facts, findings)
+                describe_series(read_markpoints(xml), facts, findings)
         except PackerLabImagingError as error:
             findings.append(Finding("unreadable", str(error), "error", where=str(path)))
         return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
@@ -187,23 +180,6 @@ def _frame(path: Path, given: Sequence[int] | None) -> _Frame:
     return _Frame(metadata.frame_shape_px, None if pixel is None else pixel[1] * metadata.frame_shape_px[1])
 
 
-def checked_shape(given: Sequence[int]) -> tuple[int, int]:
-    """Return an image's size as ``(height, width)``.
-
-    Raises
-    ------
-    ParameterError
-        If it is not two whole positive numbers.
-    """
-    try:
-        height, width = (int(size) for size in given)
-    except (TypeError, ValueError, OverflowError):
-        height = width = 0
-    if min(height, width) < 1:
-        raise ParameterError(f"image_shape_px = {given!r} is not possible. Give (height, width) in pixels.")
-    return height, width
-
-
 def _protocol(
     xml: Path,
     series: MarkPointSeries,
@@ -220,9 +196,7 @@ def _protocol(
         raise FormatError(f"'{xml}' holds no row. It may be cut.")
     rows, trigger, found = rows_by_trigger(_with_order(series, findings, where), where=where)
     findings += found
-    placed = place_points(
-        rows, gpl, extent=extent, calibration=spiral, frame_width_um=frame.width_um, where=where
-    )
+    placed = place_points(rows, gpl, extent=extent, calibration=spiral, frame_width_um=frame.width_um, where=where)
     findings += [*placed.findings, *place_findings(placed.targets_px(frame.shape), frame.shape, where)]
     if any(row.points for row in rows):
         message = "Places are fractions of the frame; a fraction f of a width W is taken to lie at f W - 0.5 pixels."
@@ -284,72 +258,13 @@ def _protocol_of_list(
 def _with_order(series: MarkPointSeries, findings: list[Finding], where: str) -> list[MarkPointRow]:
     """Settle for each row whether its points are lit together: as the row says, else the series, else one after another."""
     rows = [row if row.all_at_once is not None else replace(row, all_at_once=series.all_at_once) for row in series.rows]
-    open_rows = [number for number, row in enumerate(rows, 1) if row.all_at_once is None and max(len(row.points), len(row.indices)) > 1]
+    open_rows = [
+        number for number, row in enumerate(rows, 1) if row.all_at_once is None and max(len(row.points), len(row.indices)) > 1
+    ]
     if open_rows:
         message = f"{len(open_rows)} rows do not say whether their points are lit together: one after another is assumed."
         findings.append(Finding("order-assumed", message, where=where, evidence={"rows": open_rows[:50]}))
     return [row if row.all_at_once is not None else replace(row, all_at_once=False) for row in rows]
-
-
-def place_findings(targets_px: np.ndarray, shape: tuple[int, int], where: str) -> list[Finding]:
-    """Tell which targets lie outside the image."""
-    places = targets_px[:, 1:]
-    outside = np.flatnonzero(np.any((places < -0.5) | (places > np.array(shape) - 0.5), axis=1))
-    if not len(outside):
-        return []
-    message = f"{len(outside)} of {len(places)} targets lie outside the image of {shape[0]} x {shape[1]} pixels."
-    evidence = {"targets": outside.tolist()[:50]}
-    return [Finding("targets-outside-image", message, "error", where, "Check image_shape_px.", evidence)]
-
-
-def protocol_row(
-    row: MarkPointRow,
-    group: int,
-    n_targets: int,
-    number: int,
-    power: PowerCalibration | None,
-    findings: list[Finding],
-    where: str,
-) -> PhotostimRow:
-    """Return a row of the protocol; light that makes no sense is an error, what was mended a finding."""
-    delay_ms = row.initial_delay_ms
-    if delay_ms < 0:
-        message = (
-            f"Row {number} has an InitialDelay of {delay_ms:g} ms: its shots take longer than the change of patterns allows."
-        )
-        advice = "It is taken to follow at once; check the light's times."
-        findings.append(Finding("negative-delay", message, "error", where, advice))
-    if row.duration_ms == 0 or max(row.duration_ms, row.inter_point_delay_ms, delay_ms) > MAX_ROW_MS:
-        raise FormatError(f"'{where}', row {number}: a shot of {row.duration_ms:g} ms, with its delays, makes no sense.")
-    all_at_once = row.all_at_once is not False
-    total_mw = None if power is None or row.power is None else power.to_mw(row.power)
-    if power is not None and row.power is not None and total_mw is None:
-        message = f"Row {number} has a power of {row.power:g}, outside the calibration ({power.units[0]:g} to {power.units[-1]:g})."
-        findings.append(Finding("power-outside-calibration", message, where=where, advice="Its milliwatts are not known."))
-    return PhotostimRow(
-        group=group,
-        n_shots=row.repetitions,
-        shot_duration_s=row.duration_ms / 1000,
-        inter_shot_s=row.inter_point_delay_ms / 1000,
-        initial_delay_s=max(0.0, delay_ms) / 1000,
-        power=row.power,
-        power_mw=None if total_mw is None else total_mw / (n_targets if all_at_once else 1),
-        all_at_once=all_at_once or n_targets == 1,
-    )
-
-
-def one_diameter(sizes_um: set[float], findings: list[Finding], where: str) -> float | None:
-    """Return one diameter for all targets: the largest; differences and what is not plausible are told."""
-    if not sizes_um:
-        return None
-    diameter = max(sizes_um)
-    if diameter - min(sizes_um) > 1e-6 * diameter:
-        message = f"Spirals have {len(sizes_um)} sizes, {min(sizes_um):g} to {diameter:g} um; the largest is used for all."
-        findings.append(Finding("spiral-sizes-differ", message, where=where))
-    if not PLAUSIBLE_UM[0] <= diameter <= PLAUSIBLE_UM[1]:
-        message = f"A spiral of {diameter:g} um is not plausible: the calibration from volts is probably another rig's."
-        findings.append(Finding("implausible-spiral", message, where=where, advice="Give v_per_um and offset_v."))
-    return diameter
 
 
 def _extra(series: MarkPointSeries, placed: PlacedPoints) -> dict[str, Any]:
@@ -362,49 +277,3 @@ def _extra(series: MarkPointSeries, placed: PlacedPoints) -> dict[str, Any]:
         "point_numbers": placed.numbers,
     }
     return {name: value for name, value in values.items() if value not in (None, "")}
-
-
-def _describe_series(series: MarkPointSeries, facts: dict[str, Any], findings: list[Finding]) -> None:
-    rows = series.rows
-    findings += series.findings
-    facts |= {
-        "name": series.name,
-        "category": series.category,
-        "saved_with_scan": series.saved_with_scan,
-        "n_rows": len(rows),
-        "iterations": series.iterations,
-        "iteration_delay_s": series.iteration_delay_ms / 1000,
-        "n_points": len({point.index for row in rows for point in row.points} | {index for row in rows for index in row.indices}),
-        "n_shots": sorted({row.repetitions for row in rows}),
-        "shot_duration_s": sorted({row.duration_ms / 1000 for row in rows}),
-        "all_points_at_once": sorted({str(row.all_at_once) for row in rows}),
-        "triggers": sorted({row.trigger for row in rows}),
-        "power": sorted({row.power for row in rows if row.power is not None}),
-        "spiral_size_um": sorted({point.spiral_size_um for row in rows for point in row.points if point.spiral_size_um is not None}),
-    }
-    if not rows:
-        findings.append(Finding("no-rows", "The series holds no row: nothing was stimulated.", "warning"))
-    elif not any(row.points for row in rows):
-        message = "The series names its points; their places are in the galvo point list (.gpl) that was loaded with it."
-        findings.append(Finding("points-by-name-only", message, "info", advice="Give gpl= and galvo_extent_v= to place them."))
-    if series.category == NAPARM:
-        findings.append(Finding("belongs-to-naparm", "The series belongs to a NAPARM folder.", "info", advice="Pass the folder."))
-
-
-def _describe_list(gpl: GalvoPointList, facts: dict[str, Any], findings: list[Finding]) -> None:
-    findings += gpl.findings
-    facts |= {
-        "n_points": len(gpl.points),
-        "n_groups": len(gpl.groups),
-        "spirals": sum(point.is_spiral for point in gpl.points),
-        "x_v": _range([point.x_v for point in gpl.points]),
-        "y_v": _range([point.y_v for point in gpl.points]),
-        "spiral_size_v": _range([point.spiral_size_v for point in gpl.points if point.spiral_size_v is not None]),
-        "spiral_size_um": _range([point.spiral_size_um for point in gpl.points if point.spiral_size_um is not None]),
-    }
-    message = "Places are galvo volts, which depend on rig and zoom."
-    findings.append(Finding("volts", message, "info", advice="Give galvo_extent_v= to place them on an image."))
-
-
-def _range(values: Sequence[float]) -> list[float] | None:
-    return [min(values), max(values)] if values else None

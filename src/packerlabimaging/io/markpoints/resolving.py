@@ -74,9 +74,7 @@ def resolve_indices(rows: Sequence[MarkPointRow], gpl: GalvoPointList, *, where:
     return chosen, findings
 
 
-def rows_by_trigger(
-    rows: Sequence[MarkPointRow], *, where: str
-) -> tuple[tuple[MarkPointRow, ...], TriggerMode, list[Finding]]:
+def rows_by_trigger(rows: Sequence[MarkPointRow], *, where: str) -> tuple[tuple[MarkPointRow, ...], TriggerMode, list[Finding]]:
     """Tell which pulses start what; rows that wait several times become one row a trigger.
 
     Returns

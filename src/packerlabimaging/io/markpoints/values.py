@@ -30,12 +30,12 @@ class SpiralCalibration:
         check_positive("v_per_um", self.v_per_um)
 
     def to_um(self, volts: float) -> float:
-        """Return a spiral's diameter in micrometres, to a millionth."""
-        return round((volts + self.offset_v) / self.v_per_um, 6)
+        """Return a spiral's diameter in micrometres, without the last digits of the division."""
+        return round((volts + self.offset_v) / self.v_per_um, 9)
 
     def to_volts(self, um: float) -> float:
         """Return the ``SpiralSize`` of a diameter in micrometres."""
-        return round(um * self.v_per_um - self.offset_v, 10)
+        return round(um * self.v_per_um - self.offset_v, 12)
 
     def explains(self, volts: float) -> bool:
         """Say whether the diameter comes out as a whole number of micrometres, as a person would have typed it."""

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
-from packerlabimaging._check import check_choice
+from packerlabimaging._check import check_choice, check_positive
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow, TriggerMode
-from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError
+from packerlabimaging.core.photostim import PhotostimProtocol
+from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
 from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.markpoints import (
     SERIES_TAGS,
     GalvoPointList,
-    MarkPointRow,
     MarkPointSeries,
+    PowerCalibration,
     SpiralCalibration,
     read_gpl,
     read_markpoints,
-    zero_based,
 )
-from packerlabimaging.io.naparm.targets import NaparmTargets, image_shape, read_points_mat, read_target_images
+from packerlabimaging.io.markpoints.describing import describe_series
+from packerlabimaging.io.markpoints.placing import galvo_diameter
+from packerlabimaging.io.markpoints.protocol import checked_shape, one_diameter, place_findings, protocol_row
+from packerlabimaging.io.naparm.field import SubField, crop_to_field
+from packerlabimaging.io.naparm.images import TargetImages, find_images
+from packerlabimaging.io.naparm.mat import load_struct, text
+from packerlabimaging.io.naparm.rows import read_rows
+from packerlabimaging.io.naparm.targets import (
+    DEFAULT_SHAPE,
+    NaparmTargets,
+    compare_with_images,
+    read_points_mat,
+    read_target_images,
+    with_depths,
+)
+from packerlabimaging.io.naparm.waveforms import PlannedTimes, read_planned_times
 from packerlabimaging.io.readers import Inspection, Kind, Reader
-
-NAME = re.compile(r"(\d{1,6})Patterns_(\d{1,6})Repeats_x(\d{1,6})ShotPerPattern")
-"""``Name`` of the series: groups, repeats of them in one stim, shots of a row."""
-
-FIRST_REPETITION = "firstrepetition"
-"""A row that waits for a trigger, compared without blanks and case."""
-
-PLAUSIBLE_UM = (1.0, 60.0)
-"""Diameters of a spiral outside this range are told: the calibration is probably another rig's."""
-
-MAX_ROW_S = 3600.0
 
 
 class NaparmReader(Reader):
@@ -54,24 +54,38 @@ class NaparmReader(Reader):
             return True
         return any(path.glob("*_Points.mat")) and (path / "Targets").is_dir()
 
-    def open(
+    def open(  # type: ignore[override]  # the options by name
         self,
         path: Path,
         *,
         image_shape_px: Sequence[int] | None = None,
-        v_per_um: float = SpiralCalibration.v_per_um,
-        offset_v: float = SpiralCalibration.offset_v,
-        **options: Any,
+        v_per_um: float | None = None,
+        offset_v: float | None = None,
+        power_calibration: PowerCalibration | Sequence[Sequence[float]] | None = None,
+        plane_z_um: Sequence[float] | None = None,
+        sub_field: SubField | Mapping[str, Any] | None = None,
+        waveform_rate_hz: float | None = None,
     ) -> PhotostimProtocol:
         """Read a NAPARM folder.
 
         Parameters
         ----------
         image_shape_px
-            ``(height, width)`` of the image that the targets were chosen on; by default that of the target images.
+            ``(height, width)`` of the image that the targets were chosen on; by default that of the target images, else as
+            the points' offsets tell, else NAPARM's 512 x 512 (both with a finding).
         v_per_um, offset_v
-            Calibration of the spiral's size, used where the ``.gpl`` does not give micrometres; the default is the Packer
-            lab's (see :class:`~packerlabimaging.io.markpoints.SpiralCalibration`).
+            Calibration of the spiral's size, ``um = (V + offset_v) / v_per_um``, where the ``.gpl`` gives no micrometres. By
+            default the Packer lab's constants, with a finding where they do not come out at a whole number of micrometres.
+        power_calibration
+            Pairs ``(units, mW)`` measured under the objective; without it ``power_mw`` is None.
+        plane_z_um
+            Depths of the planes, in the order of their numbers, where the files do not tell them.
+        sub_field
+            What was imaged of the full field, where the movie shows only a part: a
+            :class:`~packerlabimaging.io.naparm.field.SubField`, or its values by name, and ``keep_outside``; see
+            :func:`~packerlabimaging.io.naparm.field.crop_to_field`.
+        waveform_rate_hz
+            Sampling rate of the trigger waveforms (``.dat``); by default from their names or the width of their pulses.
 
         Raises
         ------
@@ -82,61 +96,68 @@ class NaparmReader(Reader):
         AmbiguousInputError
             If there are several files of one kind.
         ParameterError
-            If the image's size is not known, or given otherwise than the target images have it.
+            If an option makes no sense, the image's size is not known, or given otherwise than the target images have it.
 
         Notes
         -----
         Power stays in PrairieView's units: milliwatts need the rig's power calibration. In the mode of one trigger per row,
-        the times of the rows come from the recorded pulses only.
+        the times of the rows come from the recorded pulses only; the waveforms tell how they were planned.
         """
-        if options:
-            known = ("image_shape_px", "v_per_um", "offset_v")
-            check_choice("option of the reader 'naparm'", next(iter(options)), known)
         path = Path(path)
         if not path.is_dir():
             raise MissingFileError(f"There is no folder '{path}'. Pass the NAPARM folder, not a file in it.")
+        power = None if power_calibration is None else PowerCalibration.from_option(power_calibration)
         xml = _series_file(path)
         series = read_markpoints(xml)
         findings = [*series.findings]
         gpl = _galvo_points(path, xml.stem, findings)
-        points = _one_file(path, f"{xml.stem}_Points.mat", "*_Points.mat")
-        targets = read_target_images(path) if points is None else read_points_mat(points)
-        findings += [*gpl.findings, *targets.findings]
-        shape = _image_shape(path, image_shape_px)
-        findings += _outside_findings(targets, shape, path)
-        rows, lead_in_s = _without_dummy(series)
-        groups = _groups_of_rows(series, rows, gpl, targets, xml, findings)
-        trigger = _trigger(rows, xml, findings)
-        return PhotostimProtocol(
+        images = find_images(path)
+        targets = _targets(path, xml.stem, images, plane_z_um, findings)
+        shape = _image_shape(path, image_shape_px, images, targets, findings)
+        findings += place_findings(targets.targets_px, shape, str(path))
+        rows = read_rows(series, gpl, len(targets.groups), xml, findings)
+        made = tuple(
+            protocol_row(row, group, len(targets.groups[group]), number, power, findings, str(xml))
+            for number, (row, group) in enumerate(zip(rows.rows, rows.groups, strict=True), 1)
+        )
+        planned = _planned(path, series, rows.trigger, len(made), waveform_rate_hz, findings)
+        protocol = PhotostimProtocol(
             targets_px=targets.targets_px,
             image_shape_px=shape,
             groups=targets.groups,
-            rows=tuple(
-                _protocol_row(row, group, number, xml, findings)
-                for number, (row, group) in enumerate(zip(rows, groups, strict=True), 1)
-            ),
+            rows=made,
             n_stims=series.iterations,
-            trigger=trigger,
-            lead_in_s=lead_in_s,
+            trigger=rows.trigger,
+            lead_in_s=rows.lead_in_s,
+            stim_interval_s=planned.stim_interval_s,
+            row_interval_s=planned.row_interval_s if rows.trigger == "each" else None,
             weights=targets.weights,
-            spiral_diameter_um=_spiral_diameter(gpl, SpiralCalibration(v_per_um, offset_v), path, findings),
+            spiral_diameter_um=_spiral_diameter(gpl, _calibration(gpl, v_per_um, offset_v, path, findings), path, findings),
             name=xml.stem,
             source=str(path),
             findings=tuple(findings),
-            extra=_extra(series, rows, gpl, targets),
+            extra={**_extra(series, gpl, targets, planned), **_config(path, xml.stem, findings)},
         )
+        return protocol if sub_field is None else _crop(protocol, sub_field)
 
     def inspect(self, path: Path) -> Inspection:
-        """Describe a NAPARM folder."""
-        protocol = self.open(path)
+        """Describe a NAPARM folder; what can't be read is a finding, not an error."""
+        try:
+            protocol = self.open(path)
+        except PackerLabImagingError as error:
+            return _inspect_damaged(path, error)
         facts = {
             "name": protocol.name,
             "n_targets": protocol.n_targets,
             "n_groups": protocol.n_groups,
+            "targets_per_group": sorted({len(group) for group in protocol.groups}),
+            "n_planes": len(set(protocol.targets_px[:, 0].tolist())),
             "n_rows": len(protocol.rows),
             "n_shots": sorted({row.n_shots for row in protocol.rows}),
             "shot_duration_s": sorted({row.shot_duration_s for row in protocol.rows}),
             "stim_duration_s": protocol.stim_duration_s,
+            "stim_interval_s": protocol.stim_interval_s,
+            "row_interval_s": protocol.row_interval_s,
             "n_stims": protocol.n_stims,
             "trigger": protocol.trigger,
             "power": sorted({row.power for row in protocol.rows if row.power is not None}),
@@ -146,18 +167,33 @@ class NaparmReader(Reader):
         return Inspection(str(path), self.name, self.kind, facts, protocol.findings)
 
 
+def _inspect_damaged(path: Path, error: PackerLabImagingError) -> Inspection:
+    facts: dict[str, Any] = {}
+    findings: list[Finding] = []
+    try:
+        describe_series(read_markpoints(_series_file(path)), facts, findings)
+    except PackerLabImagingError:
+        facts = {}  # the error at hand tells
+    findings = [finding for finding in findings if finding.code not in ("points-by-name-only", "belongs-to-naparm")]
+    findings.append(Finding("unreadable", str(error), "error", where=str(path)))
+    return Inspection(str(path), NaparmReader.name, NaparmReader.kind, facts, tuple(findings))
+
+
 def _is_naparm_xml(path: Path) -> bool:
     if root_tag(path) not in SERIES_TAGS:
         return False
-    with path.open("rb") as file:
-        return b'Category="NAPARM"' in file.read(1024)
+    try:
+        with path.open("rb") as file:
+            return b'Category="NAPARM"' in file.read(1024)
+    except OSError:
+        return False
 
 
 def _one_file(folder: Path, name: str, pattern: str) -> Path | None:
     """Find the file called ``name``, else the only one of its kind; None where there is none."""
     if (folder / name).is_file():
         return folder / name
-    found = sorted(folder.glob(pattern))
+    found = sorted(file for file in folder.glob(pattern) if file.is_file())
     if len(found) > 1:
         names = ", ".join(file.name for file in found[:5])
         raise AmbiguousInputError(f"'{folder}' holds several files {pattern}: {names}. Expected '{name}', or one only.")
@@ -182,188 +218,148 @@ def _series_file(folder: Path) -> Path:
 def _galvo_points(folder: Path, stem: str, findings: list[Finding]) -> GalvoPointList:
     path = _one_file(folder, f"{stem}.gpl", "*.gpl")
     if path is not None:
-        return read_gpl(path)
+        gpl = read_gpl(path)
+        findings += gpl.findings
+        return gpl
     message = "There is no .gpl file: the size of the light on each target is not known."
     findings.append(Finding("no-gpl", message, where=str(folder), advice="Copy it from the rig."))
     return GalvoPointList(())
 
 
-def _image_shape(folder: Path, given: Sequence[int] | None) -> tuple[int, int]:
-    found = image_shape(folder)
-    if given is None and found is None:
-        raise ParameterError(
-            f"'{folder}' holds no target images, so the size of the image that its targets refer to is not known. "
-            "Give it: image_shape_px=(height, width)."
-        )
-    if given is None:
-        assert found is not None
+def _targets(
+    folder: Path, stem: str, images: TargetImages, plane_z_um: Sequence[float] | None, findings: list[Finding]
+) -> NaparmTargets:
+    points = _one_file(folder, f"{stem}_Points.mat", "*_Points.mat")
+    targets = read_target_images(images) if points is None else read_points_mat(points)
+    if plane_z_um is not None:
+        targets = with_depths(targets, plane_z_um, str(folder))
+    findings += targets.findings
+    if points is not None:
+        findings += compare_with_images(targets, images)
+        if not images.groups:
+            message = "There are no target images (Targets/FOVTargets_001_...tif) to compare the points with."
+            findings.append(Finding("no-target-images", message, "info", str(folder)))
+    return targets
+
+
+def _image_shape(
+    folder: Path, given: Sequence[int] | None, images: TargetImages, targets: NaparmTargets, findings: list[Finding]
+) -> tuple[int, int]:
+    """Return the size of the image that the targets were chosen on."""
+    found = images.shape
+    if given is not None:
+        shape = checked_shape(given)
+        if found is not None and found != shape:
+            raise ParameterError(f"image_shape_px = {shape}, but the target images of '{folder}' are {found}. Leave it out.")
+        return shape
+    if found is not None:
         return found
-    shape = (int(given[0]), int(given[1]))
-    if found is not None and found != shape:
-        raise ParameterError(f"image_shape_px = {shape}, but the target images of '{folder}' are {found}. Leave it out.")
+    shape = targets.field_shape or DEFAULT_SHAPE
+    if (targets.targets_px[:, 1:].max(axis=0) > [size - 0.5 for size in shape]).any():
+        raise ParameterError(
+            f"'{folder}' holds no target images, and targets beyond {shape[0]} x {shape[1]} pixels: the size of the image that they "
+            "refer to is not known. Give it: image_shape_px=(height, width)."
+        )
+    source = "as the points' offsets tell" if targets.field_shape else "which is NAPARM's own size"
+    message = (
+        f"There are no target images: the targets are taken to refer to an image of {shape[0]} x {shape[1]} pixels, {source}."
+    )
+    advice = "Give image_shape_px=(height, width) to be sure."
+    findings.append(Finding("image-size-assumed", message, where=str(folder), advice=advice))
     return shape
 
 
-def _outside_findings(targets: NaparmTargets, shape: tuple[int, int], folder: Path) -> list[Finding]:
-    places = targets.targets_px[:, 1:]
-    outside = np.flatnonzero(np.any((places < -0.5) | (places > np.array(shape) - 0.5), axis=1))
-    if not len(outside):
-        return []
-    message = f"{len(outside)} of {len(places)} targets lie outside the image of {shape[0]} x {shape[1]} pixels."
-    advice = "Check image_shape_px."
-    return [Finding("targets-outside-image", message, "error", str(folder), advice, {"targets": outside.tolist()[:50]})]
+def _planned(
+    folder: Path, series: MarkPointSeries, trigger: str, n_rows: int, rate_hz: float | None, findings: list[Finding]
+) -> PlannedTimes:
+    """Read the trigger waveforms."""
+    if rate_hz is not None:
+        check_positive("waveform_rate_hz", rate_hz)
+    per_stim = n_rows if trigger == "each" else 1
+    planned = read_planned_times(folder, n_stims=series.iterations, pulses_per_stim=per_stim, n_rows=n_rows, rate_hz=rate_hz)
+    findings += planned.findings
+    if trigger == "each" and planned.row_interval_s is None and n_rows > 1:
+        message = "Every row waits for a trigger; when they were to come is only in the waveforms (ToPV_AllTrials.dat)."
+        advice = "The rows' times come from the recorded pulses."
+        findings.append(Finding("row-interval-unknown", message, "info", str(folder), advice))
+    return planned
 
 
-def _without_dummy(series: MarkPointSeries) -> tuple[tuple[MarkPointRow, ...], float]:
-    """Leave out the dummy element that the program may put first; return the rows and how long it takes."""
-    rows = series.rows
-    if len(rows) > 1:
-        first = rows[0]
-        dark = first.power == 0 and first.inter_point_delay_ms == 0 and first.initial_delay_ms == 0
-        if dark and first.duration_ms == 1 and first.repetitions == 1 and not _waits(first):
-            return rows[1:], first.duration_ms / 1000
-    return rows, 0.0
-
-
-def _waits(row: MarkPointRow) -> bool:
-    return row.trigger.replace(" ", "").lower() == FIRST_REPETITION
-
-
-def _trigger(rows: Sequence[MarkPointRow], xml: Path, findings: list[Finding]) -> TriggerMode:
-    """Tell whether one pulse starts the whole stim, or one each row."""
-    other = sorted({row.trigger for row in rows if not _waits(row) and row.trigger.strip().lower() not in ("none", "")})
-    if other:
-        raise FormatError(f"'{xml}' has rows triggered at '{other[0]}'. Only 'First Repetition' and 'None' are understood.")
-    waiting = [_waits(row) for row in rows]
-    if not any(waiting):
-        message = "No row waits for a trigger: the stims' times relative to any pulse are a guess of the experimenter's."
-        findings.append(Finding("no-trigger", message, where=str(xml), advice="Check that the trigger pulses start the stims."))
-        return "once"
-    if all(waiting) and len(rows) > 1:
-        return "each"
-    if waiting[0] and not any(waiting[1:]):
-        return "once"
-    numbers = [number for number, waits in enumerate(waiting, 1) if waits]
-    raise FormatError(f"'{xml}' has triggers on the rows {numbers} of {len(rows)}. Expected the first row only, or every row.")
-
-
-def _groups_of_rows(
-    series: MarkPointSeries,
-    rows: Sequence[MarkPointRow],
-    gpl: GalvoPointList,
-    targets: NaparmTargets,
-    xml: Path,
-    findings: list[Finding],
-) -> list[int]:
-    """Tell which group each row lights: by its index, else by the order that the series' name implies."""
-    if not rows:
-        raise FormatError(f"'{xml}' holds no row. It may be cut.")
-    n_groups = len(targets.groups)
-    named = NAME.search(series.name)
-    for number, row in enumerate(rows, 1):
-        if len(row.indices) > 1:
-            raise FormatError(f"'{xml}', row {number} names {len(row.indices)} points. A NAPARM row names one: its group's.")
-    if all(row.indices for row in rows):
-        groups = _positions([row.indices for row in rows], gpl)
-    elif named is not None and not any(row.indices for row in rows):
-        groups = [number % int(named.group(1)) for number in range(len(rows))]
-        findings.append(
-            Finding("groups-by-name", f"The rows name no points; their order follows '{series.name}'.", where=str(xml))
-        )
-    else:
-        raise FormatError(f"'{xml}' does not say which group each row lights: Indices is empty, and the name does not tell.")
-    unknown = sorted({group + 1 for group in groups if not 0 <= group < n_groups})
-    if unknown:
-        raise FormatError(f"'{xml}' has rows for the groups {unknown}, but the targets are in {n_groups} groups.")
-    findings += _name_findings(series, rows, n_groups, named, xml)
-    if gpl.points and len(gpl.points) != n_groups:
-        message = f"The .gpl holds {len(gpl.points)} points, the targets are in {n_groups} groups; expected one each."
-        findings.append(Finding("gpl-differs", message, where=str(xml.with_suffix(".gpl"))))
-    dark = sorted(set(range(1, n_groups + 1)) - {group + 1 for group in groups})
-    if dark:
-        findings.append(
-            Finding("groups-not-lit", f"The groups {dark} have targets but no row: they are never lit.", where=str(xml))
-        )
-    return groups
-
-
-def _positions(indices: Sequence[Sequence[int]], gpl: GalvoPointList) -> list[int]:
-    """Tell which point of the ``.gpl`` each row names, by its place in the list: the groups have the same order."""
-    places = {point.index: place for place, point in enumerate(gpl.points)}
-    numbers = [row[0] for row in zero_based(indices, gpl.points)]
-    if all(number in places for number in numbers):
-        return [places[number] for number in numbers]
-    return [row[0] for row in zero_based(indices)]  # no .gpl, or another's: told by the caller
-
-
-def _name_findings(
-    series: MarkPointSeries, rows: Sequence[MarkPointRow], n_groups: int, named: re.Match[str] | None, xml: Path
-) -> list[Finding]:
-    """Compare the series' name with what it holds."""
-    if named is None:
-        message = f"The series is called '{series.name}', not like '4Patterns_1Repeats_x10ShotPerPattern'."
-        return [Finding("unusual-name", message, "info", str(xml))]
-    told = tuple(int(number) for number in named.groups())
-    shots = {row.repetitions for row in rows}
-    if told[0] == n_groups and told[0] * told[1] == len(rows) and shots == {told[2]}:
-        return []
-    message = (
-        f"The series is called '{series.name}', but holds {len(rows)} rows for {n_groups} groups with "
-        f"{', '.join(map(str, sorted(shots)))} shots; the rows are taken as they are."
-    )
-    return [Finding("name-differs", message, where=str(xml), advice="Check that the files belong together.")]
-
-
-def _protocol_row(row: MarkPointRow, group: int, number: int, xml: Path, findings: list[Finding]) -> PhotostimRow:
-    delay_ms = row.initial_delay_ms
-    if delay_ms < 0:
+def _calibration(
+    gpl: GalvoPointList, v_per_um: float | None, offset_v: float | None, folder: Path, findings: list[Finding]
+) -> SpiralCalibration:
+    """Return the calibration given, or the Packer lab's; whether that fits is seen by the diameters that it gives."""
+    if v_per_um is not None:
+        return SpiralCalibration(v_per_um, 0.0 if offset_v is None else offset_v)
+    if offset_v is not None:
+        raise ParameterError(f"offset_v = {offset_v!r} was given without v_per_um. Give both.")
+    default = SpiralCalibration()
+    volts = {
+        abs(point.spiral_size_v)
+        for point in gpl.points
+        if point.is_spiral and point.spiral_size_um is None and point.spiral_size_v is not None
+    }
+    odd = sorted(size for size in volts if not default.explains(size))
+    if odd:
         message = (
-            f"Row {number} has an InitialDelay of {delay_ms:g} ms: its shots take longer than the change of patterns allows."
+            f"A SpiralSize of {odd[0]:.3g} V is {default.to_um(odd[0]):.3g} um by the Packer lab's calibration, no whole number: "
+            "it may be another rig's or zoom's."
         )
-        advice = "It is taken to follow at once; check the light's times."
-        findings.append(Finding("negative-delay", message, "error", str(xml), advice))
-    if row.duration_ms == 0 or max(row.duration_ms, row.inter_point_delay_ms, delay_ms) > MAX_ROW_S * 1000:
-        raise FormatError(f"'{xml}', row {number}: a shot of {row.duration_ms:g} ms, with its delays, makes no sense.")
-    return PhotostimRow(
-        group=group,
-        n_shots=row.repetitions,
-        shot_duration_s=row.duration_ms / 1000,
-        inter_shot_s=row.inter_point_delay_ms / 1000,
-        initial_delay_s=max(0.0, delay_ms) / 1000,
-        power=row.power,
-    )
+        findings.append(Finding("spiral-calibration-assumed", message, where=str(folder), advice="Give v_per_um and offset_v."))
+    return default
 
 
 def _spiral_diameter(gpl: GalvoPointList, calibration: SpiralCalibration, folder: Path, findings: list[Finding]) -> float | None:
     """Tell the diameter of the light on each target, in micrometres."""
-    sizes = set()
-    for point in gpl.points:
-        if point.is_spiral and point.spiral_size_um is not None:
-            sizes.add(point.spiral_size_um)
-        elif point.is_spiral and point.spiral_size_v is not None:
-            sizes.add(calibration.to_um(abs(point.spiral_size_v)))
-    if not sizes:
-        return None
-    diameter = max(sizes)
-    if len(sizes) > 1:
-        message = f"Spirals have {len(sizes)} sizes, {min(sizes):g} to {diameter:g} um; the largest is used for all."
-        findings.append(Finding("spiral-sizes-differ", message, where=str(folder)))
-    if not PLAUSIBLE_UM[0] <= diameter <= PLAUSIBLE_UM[1]:
-        message = f"A spiral of {diameter:g} um is not plausible: the calibration from volts is probably another rig's."
-        findings.append(Finding("implausible-spiral", message, where=str(folder), advice="Give v_per_um and offset_v."))
-    return diameter if diameter > 0 else None
+    sizes = {size for point in gpl.points if (size := galvo_diameter(point, calibration)) is not None}
+    return one_diameter(sizes, findings, str(folder))
 
 
-def _extra(series: MarkPointSeries, rows: Sequence[MarkPointRow], gpl: GalvoPointList, targets: NaparmTargets) -> dict[str, Any]:
+def _config(folder: Path, stem: str, findings: list[Finding]) -> dict[str, Any]:
+    """Read the experiment's name from ``_Config.mat``, which holds names and paths, no timing and no power."""
+    paths = sorted(folder.glob("*_Config.mat"))
+    if not paths:
+        return {}
+    try:
+        identifier = text(load_struct(paths[0], "parameters"), "ExperimentIdentifier")
+    except FormatError as error:
+        findings.append(Finding("config-unreadable", str(error), "info", where=str(paths[0])))
+        return {}
+    if not identifier or identifier == stem:
+        return {}
+    message = f"The configuration is that of '{identifier[:60]}', the series is called '{stem}': files were renamed or mixed."
+    findings.append(Finding("identifier-differs", message, where=str(paths[0]), advice="Check that they belong together."))
+    return {"identifier": identifier}
+
+
+def _extra(series: MarkPointSeries, gpl: GalvoPointList, targets: NaparmTargets, planned: PlannedTimes) -> dict[str, Any]:
     """Keep what has no place in the protocol, under plain names; only what is there."""
-    attributes = rows[0].attributes
+    last = series.rows[-1].attributes
     revolutions = gpl.points[0].spiral_revolutions if gpl.points else None
     values = {
         "series_name": series.name,
         "iteration_delay_s": series.iteration_delay_ms / 1000,
-        "laser": attributes.get("UncagingLaser"),
-        "trigger_line": attributes.get("TriggerSelection"),
+        "laser": last.get("UncagingLaser"),
+        "trigger_line": next((row.attributes.get("TriggerSelection") for row in series.rows if row.trigger != "None"), None),
         "spiral_revolutions": revolutions,
         "target_planes": list(targets.planes) or None,
+        "first_trigger_s": planned.first_trigger_s,
+        "planned_row_interval_s": planned.row_interval_s,
+        "waveform_rate_hz": planned.rate_hz,
     }
     return {name: value for name, value in values.items() if value not in (None, "")}
+
+
+def _crop(protocol: PhotostimProtocol, given: SubField | Mapping[str, Any]) -> PhotostimProtocol:
+    """Apply the option ``sub_field``."""
+    if isinstance(given, SubField):
+        return crop_to_field(protocol, given)
+    values = dict(given)
+    keep = bool(values.pop("keep_outside", True))
+    for name in values:
+        check_choice("value of sub_field", name, tuple(SubField.__dataclass_fields__))
+    try:
+        field = SubField(**values)
+    except TypeError as error:
+        raise ParameterError(f"sub_field = {dict(given)!r} is not complete: {error}.") from None
+    return crop_to_field(protocol, field, keep_outside=keep)

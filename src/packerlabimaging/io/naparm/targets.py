@@ -1,24 +1,23 @@
-"""The targets of a NAPARM folder: from its ``_Points.mat``, or from the target images where that is missing."""
+"""The targets of a NAPARM folder: from its ``_Points.mat``, or from the target images where that is missing.
+
+Where both are there the points count, and every difference between them is told.
+"""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.errors import FormatError
+from packerlabimaging.errors import FormatError, ParameterError
+from packerlabimaging.io.naparm.images import TargetImages, read_weights
+from packerlabimaging.io.naparm.mat import column, load_struct
 
-GROUP_IMAGE = re.compile(r"FOVTargets_(\d{3,})_.*\.tiff?", re.IGNORECASE)
-"""One image per group; ``AllFOVTargets`` and ``SLMTargets`` are others. Numbers pass 009."""
-
-PLANE_IMAGE = re.compile(r"AllFOVTargets_Plane(\d+)_.*\.tiff?", re.IGNORECASE)
-
-MAX_MAT_BYTES = 64 << 20
-"""A points file is some kilobytes; a larger one is not believed."""
+DEFAULT_SHAPE = (512, 512)
+"""NAPARM's own field (``fovSize`` in Naparm3.m), where nothing else tells."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,8 @@ class NaparmTargets:
         Relative power of each target.
     planes
         Number of the plane that each target was chosen in (1-based, as written); empty where unknown.
+    field_shape
+        ``(height, width)`` of the field as the points tell it; None where they do not.
     findings
         What was noticed.
     """
@@ -43,6 +44,7 @@ class NaparmTargets:
     groups: tuple[tuple[int, ...], ...]
     weights: np.ndarray
     planes: tuple[int, ...] = ()
+    field_shape: tuple[int, int] | None = None
     findings: tuple[Finding, ...] = field(default=())
 
 
@@ -54,11 +56,11 @@ def read_points_mat(path: Path) -> NaparmTargets:
     FormatError
         If it is no such file, or its values make no sense.
     """
-    points = _load_points(path)
-    x, y, group = (_column(points, name, path) for name in ("X", "Y", "Group"))
+    points = load_struct(path, "points")
+    x, y, group = (column(points, name, path) for name in ("X", "Y", "Group"))
     count = len(x)
     z, weight, plane = (
-        _column(points, name, path, count=count, default=value) for name, value in (("Zum", 0.0), ("Weight", 1.0), ("Z", 1.0))
+        column(points, name, path, count=count, default=value) for name, value in (("Zum", 0.0), ("Weight", 1.0), ("Z", 1.0))
     )
     for name, values in (("Y", y), ("Group", group)):
         if len(values) != count:
@@ -68,107 +70,62 @@ def read_points_mat(path: Path) -> NaparmTargets:
     if not lit.all():
         message = f"{int((~lit).sum())} of {count} points belong to no group; they are not lit and are left out."
         findings.append(Finding("targets-without-group", message, where=str(path)))
+    field_shape = _field_shape(points, path, count)
     x, y, z, weight, plane, group = (values[lit] for values in (x, y, z, weight, plane, group))
-    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
+    if not all(np.all(np.isfinite(values)) and np.all(np.abs(values) < 1e6) for values in (x, y)):
         raise FormatError(f"'{path}' holds a target at NaN or infinity. Every target needs a finite place.")
     numbers = np.unique(group)
     if not np.array_equal(numbers, np.arange(1, len(numbers) + 1)):
         shown = ", ".join(f"{number:g}" for number in numbers[:20])
         raise FormatError(f"'{path}' has the groups {shown}. Expected 1, 2, 3, ... without gaps, as the rows name them.")
-    if np.any(np.nan_to_num(z) != 0):
-        message = "Depths (Zum) are kept as written; that positive means deeper is assumed."
-        findings.append(Finding("z-sign-assumed", message, "info", str(path)))
+    if not len(numbers):
+        raise FormatError(f"'{path}' holds no target in any group. Group the points and export again.")
+    findings += _depth_findings(z, plane, path)
     weights = np.where(np.isfinite(weight), weight, 1.0)  # as the program does when it makes the masks
     if np.any(weights < 0):
         raise FormatError(f"'{path}' holds a negative weight. Expected weights from 0 to 1.")
+    has_planes = "Z" in points.dtype.names and bool(np.all(np.abs(np.nan_to_num(plane)) < 1e6))
     return NaparmTargets(
-        np.column_stack([np.nan_to_num(z), y - 1, x - 1]),
+        np.column_stack([np.where(np.isfinite(z), z, 0.0), y - 1, x - 1]),
         tuple(tuple(np.flatnonzero(group == number).tolist()) for number in numbers),
         weights,
-        tuple(np.nan_to_num(plane, nan=1.0).astype(int).tolist()) if "Z" in points.dtype.names else (),
+        tuple(np.where(np.isfinite(plane), plane, 1.0).astype(int).tolist()) if has_planes else (),
+        field_shape,
         tuple(findings),
     )
 
 
-def _load_points(path: Path) -> Any:
-    from scipy.io import loadmat
-
-    if path.stat().st_size > MAX_MAT_BYTES:
-        raise FormatError(f"'{path}' is {path.stat().st_size >> 20} MB large. Expected a points file of some kilobytes.")
-    try:
-        found = loadmat(path, variable_names=["points"])
-        points = found["points"][0, 0]
-        if points.dtype.names is None:
-            raise TypeError("points is not a struct")
-    except NotImplementedError as error:
-        raise FormatError(
-            f"'{path}' was saved in MATLAB's 7.3 format, which is not read here. In MATLAB: load it, then save(..., '-v7')."
-        ) from error
-    except Exception as error:  # a damaged file makes scipy raise almost anything
-        raise FormatError(f"'{path}' is not a NAPARM points file (a struct 'points'): {type(error).__name__}: {error}") from error
-    return points
+def _depth_findings(z: np.ndarray, plane: np.ndarray, path: Path) -> list[Finding]:
+    findings = []
+    if not np.all(np.isfinite(z)):
+        message = f"{int((~np.isfinite(z)).sum())} targets have no finite depth (Zum); they are put at 0."
+        findings.append(Finding("depths-unknown", message, "error", str(path)))
+    if np.any(np.nan_to_num(z) != 0):
+        message = "Depths (Zum) are kept as written; that positive means deeper is assumed."
+        findings.append(Finding("z-sign-assumed", message, "info", str(path)))
+    elif len(np.unique(plane[np.isfinite(plane)])) > 1:
+        message = f"The targets lie in {len(np.unique(plane[np.isfinite(plane)]))} planes, but all have the depth 0."
+        advice = "Set the spacing of the planes in NAPARM, or give plane_z_um=."
+        findings.append(Finding("depths-unknown", message, "error", str(path), advice))
+    return findings
 
 
-def _column(points: Any, name: str, path: Path, *, count: int | None = None, default: float | None = None) -> np.ndarray:
-    """Take one field as floats; ``default`` for all ``count`` points where it is absent or empty."""
-    values = np.asarray(points[name]).ravel() if name in points.dtype.names else np.zeros(0)
-    try:
-        numbers = values.astype(np.float64)
-    except (TypeError, ValueError):
-        raise FormatError(f"'{path}': points.{name} does not hold numbers. The file is damaged or not NAPARM's.") from None
-    if count is None or default is None:
-        if name not in points.dtype.names:
-            raise FormatError(f"'{path}' has no field points.{name}. It is not NAPARM's, or of an unknown version.")
-        return numbers
-    if len(numbers) == 0:
-        return np.full(count, default)
-    if len(numbers) != count:
-        raise FormatError(f"'{path}' holds {count} X but {len(numbers)} {name}. The file is damaged or not NAPARM's.")
-    return numbers
+def _field_shape(points: np.void, path: Path, count: int) -> tuple[int, int] | None:
+    """Tell the size of the field from the offsets: ``OffsetX = X - GroupCentroidX + width / 2`` (ZOBlockAvoider.m)."""
+    sizes = []
+    for axis in "YX":
+        place, offset, centre = (
+            column(points, name, path, count=count, default=np.nan) for name in (axis, f"Offset{axis}", f"GroupCentroid{axis}")
+        )
+        size = 2 * (offset - place + centre)
+        size = size[np.isfinite(size)]
+        if not len(size) or np.ptp(size) > 0.5 or not 1 <= round(float(size[0])) < 1 << 15:
+            return None
+        sizes.append(round(float(size[0])))
+    return sizes[0], sizes[1]
 
 
-def group_images(folder: Path) -> dict[int, Path]:
-    """Find the target image of each group, by its number (1-based)."""
-    found: dict[int, Path] = {}
-    for path in sorted((folder / "Targets").glob("*.tif*")):
-        match = GROUP_IMAGE.fullmatch(path.name)
-        if match:
-            number = int(match.group(1))
-            if number in found:
-                raise FormatError(f"Group {number} has two target images, '{found[number].name}' and '{path.name}'. Remove one.")
-            found[number] = path
-    return dict(sorted(found.items()))
-
-
-def n_plane_images(folder: Path) -> int:
-    """Count the planes that have a target image of their own."""
-    return sum(PLANE_IMAGE.fullmatch(path.name) is not None for path in (folder / "Targets").glob("*.tif*"))
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read a target image, ``(y, x)``."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            image = np.asarray(file.pages[0].asarray())
-    except Exception as error:  # a damaged file makes tifffile raise almost anything
-        raise FormatError(f"The target image '{path}' can't be read: {error}. Copy it again.") from error
-    if image.ndim != 2:
-        raise FormatError(f"The target image '{path}' has the shape {image.shape}. Expected (height, width).")
-    return image
-
-
-def image_shape(folder: Path) -> tuple[int, int] | None:
-    """Tell the size of the image that the targets were chosen on; None where there are no target images."""
-    paths = list(group_images(folder).values())
-    if not paths:
-        return None
-    height, width = read_image(paths[0]).shape
-    return height, width
-
-
-def read_target_images(folder: Path) -> NaparmTargets:
+def read_target_images(images: TargetImages) -> NaparmTargets:
     """Read the targets from the images of the groups: pixels above 0, weights as written (255 is 1).
 
     Raises
@@ -176,35 +133,123 @@ def read_target_images(folder: Path) -> NaparmTargets:
     FormatError
         If there are none, a group has none or no pixel, or sizes differ.
     """
-    paths = group_images(folder)
-    if not paths:
+    folder = images.folder
+    if not images.groups:
         raise FormatError(
             f"'{folder}' has neither a _Points.mat nor target images (Targets/FOVTargets_001_...tif): "
             "its targets are not known. Copy them from the rig."
         )
-    if list(paths) != list(range(1, len(paths) + 1)):
-        raise FormatError(f"'{folder}' has target images of the groups {list(paths)}. Expected 1, 2, 3, ... without gaps.")
+    if list(images.groups) != list(range(1, len(images.groups) + 1)):
+        raise FormatError(
+            f"'{folder}' has target images of the groups {list(images.groups)}. Expected 1, 2, 3, ... without gaps."
+        )
     places: list[np.ndarray] = []
     weights: list[np.ndarray] = []
     groups: list[tuple[int, ...]] = []
-    shape = None
-    for number, path in paths.items():
-        image = read_image(path)
-        if shape not in (None, image.shape):
-            raise FormatError(f"The target image '{path}' is {image.shape}, the others {shape}. They must be of one size.")
-        shape = image.shape
-        y, x = np.nonzero(image)
-        if len(y) == 0:
+    for number, path in images.groups.items():
+        at, weight = read_weights(path)
+        if len(at) == 0:
             raise FormatError(f"The target image '{path}' of group {number} is black: it holds no target.")
         first = sum(map(len, weights))
-        groups.append(tuple(range(first, first + len(y))))
-        places.append(np.column_stack([np.zeros(len(y)), y, x]))
-        weights.append(image[y, x] / (255.0 if image.dtype == np.uint8 else float(np.iinfo(image.dtype).max)))
+        groups.append(tuple(range(first, first + len(at))))
+        places.append(np.column_stack([np.zeros(len(at)), at]))
+        weights.append(weight)
+        if first + len(at) > 100_000:
+            raise FormatError(f"The target images of '{folder}' hold more than 100,000 targets: they are other images.")
     message = "The targets come from the target images, as there is no _Points.mat: targets on one pixel count as one."
     findings = [Finding("targets-from-images", message, where=str(folder), advice="Copy the _Points.mat from the rig.")]
-    if n_plane_images(folder) > 1:
-        message = (
-            f"The targets lie in {n_plane_images(folder)} planes, whose depths only the _Points.mat tells; all are put at 0."
+    targets = np.concatenate(places)
+    planes, found = _planes_from_images(targets, images)
+    return NaparmTargets(targets, tuple(groups), np.concatenate(weights), planes, None, (*findings, *found))
+
+
+def _planes_from_images(targets: np.ndarray, images: TargetImages) -> tuple[tuple[int, ...], list[Finding]]:
+    """Tell each target's plane from the images of the planes."""
+    if len(images.planes) < 2:
+        return (), []
+    planes = np.zeros(len(targets), int)
+    several = 0
+    for number, path in images.planes.items():
+        lit = {tuple(place) for place in read_weights(path)[0].tolist()}
+        inside = np.array([(int(y), int(x)) in lit for y, x in targets[:, 1:]])
+        several += int(np.sum(inside & (planes > 0)))
+        planes[inside & (planes == 0)] = number
+    message = f"The targets lie in {len(images.planes)} planes, whose depths only the _Points.mat tells; all are put at 0."
+    advice = "Copy the _Points.mat from the rig, or give plane_z_um=."
+    findings = [Finding("depths-unknown", message, "error", str(images.folder), advice)]
+    if several or np.any(planes == 0):
+        message = f"{several} targets are in the images of several planes, {int(np.sum(planes == 0))} in none: their plane is not known."
+        findings.append(Finding("planes-differ", message, where=str(images.folder)))
+        return (), findings
+    return tuple(planes.tolist()), findings
+
+
+def with_depths(targets: NaparmTargets, plane_z_um: Sequence[float], where: str) -> NaparmTargets:
+    """Return the targets at depths given for their planes, in the order of the planes' numbers.
+
+    Raises
+    ------
+    ParameterError
+        If the planes are not known, or another number of depths is given.
+    """
+    numbers = sorted(set(targets.planes))
+    depths = np.array([float(depth) for depth in plane_z_um])
+    if len(depths) != len(numbers) or not np.all(np.isfinite(depths)):
+        raise ParameterError(
+            f"plane_z_um = {list(plane_z_um)!r} does not fit: the targets of '{where}' lie in {len(numbers)} planes."
         )
-        findings.append(Finding("depths-unknown", message, "error", str(folder), "Copy the _Points.mat from the rig."))
-    return NaparmTargets(np.concatenate(places), tuple(groups), np.concatenate(weights), (), tuple(findings))
+    places = targets.targets_px.copy()
+    places[:, 0] = depths[np.searchsorted(numbers, targets.planes)]
+    findings = tuple(finding for finding in targets.findings if finding.code not in ("depths-unknown", "z-sign-assumed"))
+    return NaparmTargets(places, targets.groups, targets.weights, targets.planes, targets.field_shape, findings)
+
+
+def drawn_pixels(targets_px: np.ndarray) -> np.ndarray:
+    """Return the pixels ``(y, x)`` of targets in the target images; halves are rounded up, as MATLAB does."""
+    return np.floor(targets_px[:, 1:] + 0.5).astype(np.int64)
+
+
+def drawn_values(weights: np.ndarray) -> np.ndarray:
+    """Return the pixel values of weights 0..1 in the target images."""
+    return np.floor(255 * np.clip(weights, 0, 1) + 0.5).astype(np.uint8)
+
+
+def compare_with_images(targets: NaparmTargets, images: TargetImages) -> list[Finding]:
+    """Compare the points with the target images, which the program makes of them: every difference is told.
+
+    Two targets that are rounded to one pixel are one in the image, a weight below 1/510 is none.
+    """
+    if not images.groups:
+        return []
+    findings: list[Finding] = []
+    where = str(images.folder / "Targets")
+    if len(images.groups) != len(targets.groups):
+        message = f"There are target images of {len(images.groups)} groups, but the points are in {len(targets.groups)}."
+        advice = "The points count. Check that the files belong together."
+        findings.append(Finding("images-differ", message, "error", where, advice))
+    pixels = drawn_pixels(targets.targets_px)
+    bright = drawn_values(targets.weights) > 0
+    merged, different = 0, []
+    drawn: set[tuple[int, ...]] = set()
+    for number, group in enumerate(targets.groups, 1):
+        expected = {tuple(place) for place in pixels[[target for target in group if bright[target]]].tolist()}
+        merged += len(group) - len({tuple(place) for place in pixels[list(group)].tolist()})
+        drawn |= expected
+        if number in images.groups and {tuple(place) for place in read_weights(images.groups[number])[0].tolist()} != expected:
+            different.append(number)
+    if merged:
+        message = f"{merged} targets lie on the pixel of another of their group: they are one in the target images."
+        findings.append(Finding("targets-merged", message, "info", where, evidence={"merged": merged}))
+    if different:
+        message = f"The target images of the groups {different[:20]} show other places than the _Points.mat."
+        advice = "The points count. Check that the files belong together."
+        findings.append(Finding("images-differ", message, "error", where, advice, {"groups": different[:100]}))
+    n_planes = len(set(targets.planes)) or 1
+    if images.planes and len(images.planes) != n_planes:
+        message = f"There are images of {len(images.planes)} planes, but the points lie in {n_planes}."
+        findings.append(Finding("planes-differ", message, where=where))
+    for path in images.whole:
+        if not different and {tuple(place) for place in read_weights(path)[0].tolist()} != drawn:
+            message = f"'{path.name}' shows other targets than the images of the groups; it is not used."
+            findings.append(Finding("all-targets-differ", message, "info", where))
+    return findings

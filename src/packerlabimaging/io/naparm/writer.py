@@ -13,9 +13,12 @@ from packerlabimaging.io.markpoints import (
     MarkPointRow,
     MarkPointSeries,
     SpiralCalibration,
-    format_gpl,
-    format_markpoints,
+    write_gpl,
+    write_markpoints,
 )
+from packerlabimaging.io.markpoints.writing import GPL_CONSTANTS
+from packerlabimaging.io.naparm.targets import drawn_pixels, drawn_values
+from packerlabimaging.io.naparm.waveforms import planned_length, write_waveforms
 
 DUMMY_S = 0.001
 """Length of the dummy element that may come first."""
@@ -37,7 +40,7 @@ def write_naparm(
         Folder to make; it must not exist, or be empty.
     protocol
         The protocol. It must be one that NAPARM can hold: every target in one group, rows that light groups with equal
-        numbers of shots, all points at once.
+        numbers of shots, all points at once. Trigger waveforms are written where ``stim_interval_s`` is known.
     pixel_size_um
         Size of a pixel, or ``(y, x)``, of the image that the targets refer to: for the galvo positions.
     name
@@ -64,11 +67,12 @@ def write_naparm(
     name = folder.name if name is None else name
     size_um = np.broadcast_to(np.asarray(pixel_size_um, np.float64), (2,))
     (folder / "Targets").mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.xml").write_text(format_markpoints(_series(protocol)), encoding="utf-8")
-    points = _galvo_points(protocol, size_um, calibration or SpiralCalibration())
-    (folder / f"{name}.gpl").write_text(format_gpl(points), encoding="utf-8")
+    write_markpoints(folder / f"{name}.xml", _series(protocol))
+    write_gpl(folder / f"{name}.gpl", _galvo_points(protocol, size_um, calibration or SpiralCalibration()))
     _write_points(folder / f"{name}_Points.mat", protocol)
+    _write_config(folder / f"{name}_Config.mat", str(protocol.extra.get("identifier", name)))
     _write_images(folder / "Targets", name, protocol)
+    write_waveforms(folder, protocol)
     return folder
 
 
@@ -77,17 +81,21 @@ def _why_not(protocol: PhotostimProtocol) -> list[str]:
     faults = []
     if any(len(groups) != 1 for groups in protocol.group_of_target):
         faults.append("every target must belong to exactly one group")
-    if not protocol.rows or len(protocol.rows) % protocol.n_groups:
-        faults.append(f"{len(protocol.rows)} rows are no multiple of the {protocol.n_groups} groups")
-    if len({row.n_shots for row in protocol.rows}) > 1:
-        faults.append("all rows must have the same number of shots")
+    if not protocol.rows:
+        faults.append("it must have rows")
+    elif "series_name" not in protocol.extra:  # one that was read is written as it was
+        if len(protocol.rows) % protocol.n_groups:
+            faults.append(f"{len(protocol.rows)} rows are no multiple of the {protocol.n_groups} groups")
+        if len({row.n_shots for row in protocol.rows}) > 1:
+            faults.append("all rows must have the same number of shots")
     if any(not row.all_at_once for row in protocol.rows):
         faults.append("the points of a group are lit together, not one after another")
     if protocol.n_stims is None:
         faults.append("n_stims must be known")
     if protocol.lead_in_s not in (0, DUMMY_S):
         faults.append(f"lead_in_s must be 0, or {DUMMY_S} s for the dummy element, not {protocol.lead_in_s}")
-    places = np.round(protocol.targets_px[:, 1:])
+    faults += planned_length(protocol)[1]
+    places = drawn_pixels(protocol.targets_px)
     if np.any(places < 0) or np.any(places >= np.array(protocol.image_shape_px)):
         faults.append("every target must lie within the image")
     return faults
@@ -103,27 +111,36 @@ def _series(protocol: PhotostimProtocol) -> MarkPointSeries:
         rows.append(
             MarkPointRow(
                 repetitions=row.n_shots,
-                duration_ms=row.shot_duration_s * 1000,
-                inter_point_delay_ms=row.inter_shot_s * 1000,
-                initial_delay_ms=row.initial_delay_s * 1000,
+                duration_ms=_milliseconds(row.shot_duration_s),
+                inter_point_delay_ms=_milliseconds(row.inter_shot_s),
+                initial_delay_ms=_milliseconds(row.initial_delay_s),
                 power=row.power,
                 indices=(row.group + 1,),
                 points_name=f"Point {row.group + 1}",
                 trigger="First Repetition" if waits else "None",
-                attributes=_row_attributes(laser, line if waits else "None", waits, revolutions),
+                attributes=_row_attributes(laser, line if waits else "None", waits),
+                point_attributes={"SpiralRevolutions": revolutions},
             )
         )
     if protocol.lead_in_s:
-        attributes = _row_attributes(laser, "None", False, "1")
-        dummy = MarkPointRow(1, DUMMY_S * 1000, power=0, indices=(1,), points_name="Point 1", attributes=attributes)
+        attributes, turns = _row_attributes(laser, "None", False), {"SpiralRevolutions": "1"}
+        dummy = MarkPointRow(
+            1, 1000 * DUMMY_S, power=0, indices=(1,), points_name="Point 1", attributes=attributes, point_attributes=turns
+        )
         rows.insert(0, dummy)
     n_repeats = len(protocol.rows) // protocol.n_groups
     name = f"{protocol.n_groups}Patterns_{n_repeats}Repeats_x{protocol.rows[0].n_shots}ShotPerPattern"
-    delay_ms = 1000 * float(protocol.extra.get("iteration_delay_s", 0))
+    name = str(protocol.extra.get("series_name", name))
+    delay_ms = _milliseconds(float(protocol.extra.get("iteration_delay_s", 0)))
     return MarkPointSeries(tuple(rows), int(protocol.n_stims or 0), delay_ms, "NAPARM", name)
 
 
-def _row_attributes(laser: str, line: str, waits: bool, revolutions: str) -> dict[str, str]:
+def _milliseconds(seconds: float) -> float:
+    """Return milliseconds without the last digits of the product, so that 0.035 s is 35 ms."""
+    return float(f"{1000 * seconds:.15g}")
+
+
+def _row_attributes(laser: str, line: str, waits: bool) -> dict[str, str]:
     return {
         "UncagingLaser": laser,
         "TriggerSelection": line,
@@ -132,7 +149,6 @@ def _row_attributes(laser: str, line: str, waits: bool, revolutions: str) -> dic
         "VoltageOutputCategoryName": "None",
         "VoltageRecCategoryName": "None",
         "parameterSet": "CurrentSettings",
-        "SpiralRevolutions": revolutions,
     }
 
 
@@ -153,6 +169,7 @@ def _galvo_points(protocol: PhotostimProtocol, size_um: np.ndarray, calibration:
                 is_spiral=diameter is not None,
                 spiral_size_v=None if diameter is None else calibration.to_volts(diameter),
                 spiral_revolutions=revolutions,
+                attributes=GPL_CONSTANTS,
             )
         )
     return points
@@ -199,13 +216,19 @@ def _write_points(path: Path, protocol: PhotostimProtocol) -> None:
     savemat(path, {"points": points}, oned_as="row")
 
 
+def _write_config(path: Path, identifier: str) -> None:
+    from scipy.io import savemat
+
+    savemat(path, {"parameters": {"ExperimentIdentifier": identifier}}, oned_as="row")
+
+
 def _write_images(folder: Path, name: str, protocol: PhotostimProtocol) -> None:
     """Write one image per group, of all, and of all in each plane: weights 0..1 as pixel values 0..255."""
     import tifffile
 
     weights = np.ones(protocol.n_targets) if protocol.weights is None else protocol.weights
-    values = np.round(255 * np.clip(weights, 0, 1)).astype(np.uint8)
-    places = np.round(protocol.targets_px[:, 1:]).astype(int)
+    values = drawn_values(weights)
+    places = drawn_pixels(protocol.targets_px)
 
     def write(label: str, targets: np.ndarray) -> None:
         image = np.zeros(protocol.image_shape_px, np.uint8)
