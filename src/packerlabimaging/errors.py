@@ -56,8 +56,10 @@ class ParameterError(PackerLabImagingError, ValueError):
     """An argument has a value that makes no sense; the message says which values do."""
 
 
-class MissingInputError(PackerLabImagingError, LookupError):
-    """A trial was not given an input that a step needs; the message says how to pass it."""
+class MissingInputError(PackerLabImagingError, KeyError):
+    """What was asked for by name was not given: an input, a channel, a trial; the message says which there are."""
+
+    __str__ = Exception.__str__  # KeyError would show the message in quotes
 
 
 class NotComputedError(PackerLabImagingError, LookupError):

@@ -50,7 +50,7 @@ def test_an_unknown_channel_is_named_with_the_nearest():
     signals = Signals([ArrayChannel("frame_clock", np.zeros(3), rate_hz=1.0)], source="a.paq")
     with pytest.raises(MissingInputError, match="Did you mean 'frame_clock'"):
         signals["frame_clok"]
-    assert "frame_clock" in signals and signals.names == ("frame_clock",)
+    assert "frame_clock" in signals and signals.names == ("frame_clock",) and signals.get("frame_clok") is None
     with pytest.raises(ParameterError, match="Two channels"):
         Signals([signals["frame_clock"], signals["frame_clock"]])
 

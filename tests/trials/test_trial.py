@@ -145,7 +145,7 @@ def test_adding_trials(tmp_path):
     (tmp_path / "raw").mkdir()
     with pytest.raises(ParameterError, match="inside the raw data"):
         experiment.add(NumbersTrial("t-2", inputs={"numbers": tmp_path / "raw"}))
-    with pytest.raises(KeyError, match="Trials: t-1"):
+    with pytest.raises(MissingInputError, match="^The experiment .* Trials: t-1"):
         experiment["t-9"]
     assert not (tmp_path / "raw" / "results").exists()
 

@@ -12,7 +12,14 @@ from packerlabimaging._check import did_you_mean
 from packerlabimaging._files import write_json
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
-from packerlabimaging.errors import ConfigError, NotComputedError, PackerLabImagingError, ParameterError, StoreError
+from packerlabimaging.errors import (
+    ConfigError,
+    MissingInputError,
+    NotComputedError,
+    PackerLabImagingError,
+    ParameterError,
+    StoreError,
+)
 from packerlabimaging.io.readers import find_reader, open_segmentation
 from packerlabimaging.io.rois import read_rois
 from packerlabimaging.segmentation.engine import EngineJob, complete_settings, engines, get_engine, load_run
@@ -133,7 +140,7 @@ class Experiment:
         try:
             return self._trials[trial_id]
         except KeyError:
-            raise KeyError(
+            raise MissingInputError(
                 f"The experiment '{self.id}' has no trial '{trial_id}'. Trials: {', '.join(self._trials) or 'none'}."
                 f"{did_you_mean(str(trial_id), self._trials)}"
             ) from None

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, get_origin
 
 from packerlabimaging._check import did_you_mean
-from packerlabimaging.errors import PackerLabImagingError
+from packerlabimaging.errors import MissingInputError, PackerLabImagingError
 
 if TYPE_CHECKING:
     from packerlabimaging.trials.trial import Trial
@@ -162,7 +162,7 @@ class Settings(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._sections:
-            raise KeyError(
+            raise MissingInputError(
                 f"Trials of the type {self._trial.type_name} have no settings '{name}'.{did_you_mean(name, self._sections)}"
             )
         self._trial._note("settings", name)
