@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packerlabimaging.analysis import pulses as module
+from packerlabimaging.analysis import levels as module
 from packerlabimaging.analysis.pulses import detect_pulses
 from packerlabimaging.core.signals import ArrayChannel, Signals
 from packerlabimaging.errors import ParameterError
@@ -147,6 +147,13 @@ def test_noise_on_the_edges_makes_no_double_pulses():
         ("slow ramp between two places", np.clip(np.arange(50_000) - 20_000, 0, 10_000) / 10_000),
         ("flicker of the last bit", np.random.default_rng(0).integers(0, 2, 50_000) * 0.005),
         ("spikes", np.random.default_rng(0).normal(0, 0.05, 50_000) + np.random.default_rng(1).exponential(0.2, 50_000)),
+        ("positions of a galvo", np.random.default_rng(3).choice([-1.5, 0, 0.4, 0.9, 2.0], 500).repeat(100)),
+        ("pulses of many heights", np.kron(np.random.default_rng(3).uniform(1, 5, 500), np.r_[np.zeros(50), np.ones(50)])),
+        ("random walk", np.random.default_rng(4).normal(0, 0.05, 50_000).cumsum()),
+        ("sine on a slope", np.sin(np.arange(50_000) / 50) + np.arange(50_000) / 5000),
+        ("triangle", np.abs(np.arange(50_000) % 2000 - 1000) / 500),
+        ("steps up", np.arange(50_000) // 5000 * 1.0),
+        ("wheel", np.clip(np.cumsum(np.random.default_rng(5).normal(0, 0.01, 50_000)), 0, 1)),
         ("nothing", np.zeros(0)),
         ("not numbers", np.full(100, np.nan)),
     ],
@@ -164,6 +171,13 @@ def test_threshold_by_hand():
     assert found(pulses) == plain_twin(values.astype(np.float32), np.float32(-0.5), np.float32(0.5))
     assert pulses.levels is None
     assert codes(detect_pulses(channel(values), threshold=3)) == ["no-pulses"]
+    assert found(detect_pulses(channel(values), levels=(-1, 1))) == plain_twin(
+        values.astype("f4"), np.float32(-0.4), np.float32(0.4)
+    )
+    with pytest.raises(ParameterError, match=r"Give \(low, high\), in order"):
+        detect_pulses(channel(values), levels=(1, -1))
+    with pytest.raises(ParameterError, match="Give one of them"):
+        detect_pulses(channel(values), levels=(-1, 1), threshold=0)
     for threshold in (np.nan, (2, 1)):
         with pytest.raises(ParameterError, match="falls below, rises to"):
             detect_pulses(channel(values), threshold=threshold)
@@ -180,12 +194,90 @@ def test_minimum_width_and_refractory_time():
         detect_pulses(channel(values), min_width_s=-1)
 
 
-def test_samples_that_are_not_numbers_are_told():
+def test_samples_that_are_not_numbers_neither_begin_nor_end_a_pulse():
     values = square(4000, np.arange(100, 3900, 300), 100)
-    values[16:33] = np.nan
-    pulses = detect_pulses(channel(values))
-    assert len(pulses) == 13
-    assert codes(pulses) == ["nan-samples"]
+    values[16:33] = values[150:160] = values[198:203] = np.nan
+    pulses = detect_pulses(channel(values, 17))
+    ends = np.arange(200, 4000, 300)
+    ends[0] = 203  # the first number after them that is low
+    assert found(pulses) == (np.arange(100, 3900, 300).tolist(), ends.tolist())
+    assert [(finding.code, finding.evidence) for finding in pulses.findings] == [("nan-samples", {"n_nan": 32})]
+    values[:40] = np.nan
+    assert codes(detect_pulses(channel(values))) == ["nan-samples"]
+
+
+def test_an_infinite_sample_hides_no_pulses():
+    values = square(4000, np.arange(100, 3900, 300), 100)
+    values[[50, 1000]] = -np.inf, np.inf
+    assert found(detect_pulses(channel(values)))[0][:3] == [100, 400, 700]
+
+
+def test_pulses_of_one_sample():
+    onsets = np.sort(np.random.default_rng(0).choice(500_000, 200, replace=False)) * 2 + 1
+    assert found(detect_pulses(channel(square(1_000_100, onsets, 1, noise=0.02), 1 << 16))) == (
+        onsets.tolist(),
+        (onsets + 1).tolist(),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_active_low_is_the_mirror_image(data):
+    values = np.array(data.draw(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0, 4.0, 5.0]), min_size=1, max_size=120)))
+    low = detect_pulses(channel(values, data.draw(st.integers(1, 50))), levels=(0, 5), active="low")
+    high = detect_pulses(channel(5 - values + 1e-6), levels=(0, 5))  # reaching and falling below meet at the thresholds
+    assert found(low) == found(high)
+
+
+def test_a_channel_that_rests_high_is_told():
+    onsets = np.arange(500, 20_000, 700)
+    values = 5 - square(20_000, onsets, 30, noise=0.02)
+    wrong = detect_pulses(channel(values))
+    assert codes(wrong) == ["starts-high", "ends-high", "mostly-high"]
+    assert 'pass active="low"' in wrong.findings[-1].advice
+    right = detect_pulses(channel(values), active="low")
+    assert found(right) == (onsets.tolist(), (onsets + 30).tolist())
+    assert right.findings == ()
+    assert codes(detect_pulses(channel(5 - values), active="low"))[-1] == "mostly-low"
+    with pytest.raises(ParameterError, match="active = 'up'"):
+        detect_pulses(channel(values), active="up")
+
+
+def test_rare_pulses_that_are_active_low():
+    onsets = np.array([400_000, 700_001])
+    values = 5 - square(1_000_000, onsets, 20) + 0.06 * np.random.default_rng(0).integers(0, 2, 1_000_000)
+    assert found(detect_pulses(channel(values, 1 << 16), active="low"))[0] == onsets.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "drift"),
+    [
+        ("slope of three steps", lambda t: t / 4),
+        ("swing of two steps", lambda t: 5 * np.sin(t / 10)),
+        ("decay", lambda t: 12 * np.exp(-t / 20)),
+    ],
+)
+@pytest.mark.parametrize("active", ["high", "low"])
+def test_a_drifting_baseline_is_followed(name, drift, active):
+    onsets = np.arange(700, 59_000, 900)
+    pulses = square(60_000, onsets, 200, noise=0.02)
+    values = (pulses if active == "high" else 5 - pulses) + drift(np.arange(60_000) / RATE)
+    detected = detect_pulses(channel(values), active=active)
+    assert found(detected) == (onsets.tolist(), (onsets + 200).tolist())
+    assert codes(detected) == ["drifting-baseline"]
+
+
+def test_long_pulses_between_short_ones():
+    onsets, widths = np.array([1000, 3000, 30_000]), [50, 20_000, 3]
+    assert found(detect_pulses(channel(square(40_000, onsets, widths, noise=0.05)))) == (
+        onsets.tolist(),
+        (onsets + widths).tolist(),
+    )
+
+
+def test_every_crossing_of_dense_noise_fits_in_memory():
+    values = np.tile([0.0, 5.0], 50_000)
+    assert len(detect_pulses(channel(values, 4096))) == 50_000
 
 
 @pytest.mark.realdata
