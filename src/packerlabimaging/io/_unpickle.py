@@ -242,7 +242,7 @@ class _Unpickler(pickle._Unpickler):
     stack: list[Any]
 
     def __init__(self, data: bytes | mmap.mmap, start: int) -> None:
-        super().__init__(_Content(data, start))  # type: ignore[arg-type]
+        super().__init__(_Content(data, start))
         self._left = _FREE_BYTES + _BYTES_PER_BYTE * (len(data) - start)
 
     def charge(self, n_bytes: int) -> None:

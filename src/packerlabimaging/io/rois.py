@@ -1,57 +1,143 @@
-"""ROIs from elsewhere: label images, and the ROIs of another segmentation."""
+"""ROIs from elsewhere, for the engine ``masks``: any format that a reader of segmentations knows, and any label image."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from packerlabimaging._check import did_you_mean
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
-from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io.readers import open_segmentation
+from packerlabimaging.errors import FormatError, ParameterError
+from packerlabimaging.io.readers import Reader, find_reader, find_readers, open_path, readers
+
+MAX_FRAME_SIDE_PX = 65_535
+"""No frame is taken for longer or wider than this."""
+
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".npy")
+"""Files that can be label images, whatever they are called."""
 
 
-def read_rois(path: str | Path) -> RoiSet:
+def read_rois(path: str | Path, *, frame_shape_px: tuple[int, int] | None = None, reader: str | None = None) -> RoiSet:
     """Read ROIs drawn or found elsewhere.
 
     Parameters
     ----------
     path
-        A label image (``.tif``, ``.tiff`` or ``.npy``, shape ``(y, x)``: 0 is background, every other value one ROI), or a
-        segmentation that a reader knows, such as a Suite2p folder.
+        A file or folder that a reader of segmentations knows (Suite2p, CaImAn, Cellpose, ImageJ ROIs, NWB, ...), or a label
+        image (``.tif``, ``.png`` or ``.npy``, shape ``(y, x)``: 0 is background, every other value one ROI).
+    frame_shape_px
+        ``(height, width)`` of the movie, for files that do not say how large their frames are, such as ImageJ's.
+    reader
+        Name of the reader; detected by default.
 
     Raises
     ------
     MissingFileError
         If there is no such file.
     FormatError
-        If an image is not a label image.
+        If it is damaged, or an image is not a label image.
     UnknownFormatError
         If no reader knows it.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if path.is_dir() or suffix not in (".tif", ".tiff", ".npy"):
-        return open_segmentation(path).rois
-    if not path.is_file():
-        raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
-    labels = _read_image(path)
-    if labels.ndim != 2 or labels.dtype.kind not in "uib":
-        raise FormatError(
-            f"'{path}' is not a label image: it has the shape {labels.shape} and holds {labels.dtype}. "
-            "Give one image (y, x) of integers, 0 for background and another number for each ROI."
+    if reader is None and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not find_readers(path, "segmentation"):
+        reader = "labels"
+    found = find_reader(path, "segmentation", reader=reader)
+    takes_shape = "frame_shape_px" in inspect.signature(readers.get(found.name).open).parameters
+    options = {"frame_shape_px": frame_shape_px} if takes_shape else {}
+    rois: RoiSet = open_path(path, "segmentation", reader=found.name, options=options).rois
+    return rois
+
+
+def refuse_options(reader: Reader, options: Mapping[str, Any]) -> None:
+    """Raise for options that a reader does not have.
+
+    Raises
+    ------
+    ParameterError
+        If there is one; those that there are, are listed.
+    """
+    parameters = inspect.signature(reader.open).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    for name in options:
+        raise ParameterError(
+            f"The reader '{reader.name}' has no option '{name}'.{did_you_mean(name, known)} It has: {', '.join(known) or 'none'}."
         )
-    if not labels.any():
-        raise FormatError(f"'{path}' has no ROI: all its pixels are 0.")
-    return RoiSet.from_labels(labels.astype(np.int64))
 
 
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        if path.suffix.lower() == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
-        from tifffile import imread
+def check_frame_shape(shape: Sequence[float], *, where: str) -> tuple[int, int]:
+    """Return ``(height, width)`` as integers.
 
-        return np.asarray(imread(path))
-    except (OSError, ValueError, EOFError) as error:
-        raise FormatError(f"'{path}' can't be read as an image: {error}. Save it again as TIFF or .npy.") from error
+    Raises
+    ------
+    FormatError
+        If it is not the size of an image.
+    """
+    sides = np.asarray(shape, dtype=np.float64).ravel()
+    if len(sides) != 2 or not np.all((sides >= 1) & (sides <= MAX_FRAME_SIDE_PX) & (sides == np.floor(sides))):
+        raise FormatError(
+            f"'{where}' says that frames are {' x '.join(f'{side:g}' for side in sides[:4])} pixels large. Expected height and "
+            f"width, each 1 to {MAX_FRAME_SIDE_PX}. Get the file from its source again."
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def frame_around(
+    pixels: Sequence[tuple[np.ndarray, np.ndarray]], given: tuple[int, int] | None, *, where: str
+) -> tuple[tuple[int, int], list[Finding]]:
+    """Return the size of the frame: as given, else the smallest that holds all pixels, with a finding that says so.
+
+    Raises
+    ------
+    ParameterError
+        If the given size is none.
+    FormatError
+        If pixels lie where no frame reaches.
+    """
+    if given is not None:
+        try:
+            return check_frame_shape(given, where="frame_shape_px"), []
+        except (FormatError, TypeError, ValueError) as error:
+            message = f"frame_shape_px = {given!r} is not possible. Expected (height, width) in pixels."
+            raise ParameterError(message) from error
+    shape = tuple(max((int(pair[axis].max(initial=0)) + 1 for pair in pixels), default=1) for axis in (0, 1))
+    frame = check_frame_shape(shape, where=where)
+    return frame, [
+        Finding(
+            "frame-size-unknown",
+            f"Nothing says how large the frames are: {frame[0]} x {frame[1]} px is the smallest that holds all ROIs.",
+            where=where,
+            advice="Give frame_shape_px=(height, width).",
+            evidence={"smallest_frame_px": list(frame)},
+        )
+    ]
+
+
+def clip_to_frame(
+    pixels: Sequence[tuple[np.ndarray, np.ndarray]], frame_shape_px: tuple[int, int], *, where: str
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], list[Finding]]:
+    """Leave out pixels beyond the border of the frame, with a finding that counts them.
+
+    Raises
+    ------
+    FormatError
+        If an ROI has no pixel within the frame.
+    """
+    height, width = frame_shape_px
+    kept, n_outside = [], 0
+    for number, (y, x) in enumerate(pixels):
+        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+        if not inside.any():
+            raise FormatError(
+                f"ROI {number} in '{where}' has no pixel within the {height} x {width} frame. Was it drawn on another image? "
+                "Give the ROIs of this field of view, or leave that one out."
+            )
+        n_outside += int(np.count_nonzero(~inside))
+        kept.append((y[inside], x[inside]))
+    message = f"{n_outside} pixels of the ROIs lie beyond the border of the frame, and are left out."
+    return kept, [Finding("rois-cut-at-border", message, where=where)] if n_outside else []
