@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import rig_samples
 import tifffile
 
 from packerlabimaging.core.metadata import ImagingMetadata
@@ -95,6 +96,70 @@ class TestSuite2p(ReaderContract):
         for name in ("F", "Fneu", "spks"):
             np.save(plane / f"{name}.npy", rng.random((3, 40)).astype(np.float32))
         return folder / "suite2p"
+
+
+class TestPrairieLink(ReaderContract):
+    name = "prairielink"
+
+    def make_sample(self, folder):
+        path = folder / "t-001.bin"
+        frames = np.random.default_rng(4).integers(0, 8192, (5, 16, 24)).astype("<u2")
+        path.write_bytes(np.array([24, 16], "<u2").tobytes() + frames.tobytes())
+        return path
+
+
+class TestHDF5(ReaderContract):
+    name = "hdf5"
+
+    def make_sample(self, folder):
+        import h5py
+
+        with h5py.File(folder / "movie.h5", "w") as file:
+            file.create_dataset("data", data=FRAMES, chunks=(2, 5, 17), compression="gzip")
+        return folder / "movie.h5"
+
+
+class TestZarr(ReaderContract):
+    name = "zarr"
+
+    def make_sample(self, folder):
+        import zarr
+
+        array = zarr.create_array(str(folder / "movie.zarr"), shape=FRAMES.shape, chunks=(2, 5, 17), dtype=FRAMES.dtype)
+        array[:] = FRAMES
+        return folder / "movie.zarr"
+
+
+class TestThorImage(ReaderContract):
+    name = "thorimage"
+
+    def make_sample(self, folder):
+        rig_samples.write_thor_xml(folder, FRAMES.shape[1:], frames=len(FRAMES))
+        FRAMES.astype("<u2").tofile(folder / "Image_0001_0001.raw")
+        return folder
+
+
+class TestThorSync(ReaderContract):
+    name = "thorsync"
+
+    def make_sample(self, folder):
+        return rig_samples.write_thorsync(folder)
+
+
+class TestScanImage(ReaderContract):
+    name = "scanimage"
+
+    def make_sample(self, folder):
+        texts = rig_samples.page_texts(range(1, len(FRAMES) + 1))
+        pages = FRAMES.astype(np.int16)
+        return rig_samples.write_scanimage(folder / "file_00001.tif", pages, rig_samples.scanimage_header(), texts)
+
+
+class TestScanbox(ReaderContract):
+    name = "scanbox"
+
+    def make_sample(self, folder):
+        return rig_samples.write_scanbox(folder / "mouse_000_001.sbx", FRAMES[..., np.newaxis])
 
 
 def test_every_installed_reader_is_under_the_contract():
