@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -113,6 +114,8 @@ def parse_xml(path: str | Path) -> ElementTree.Element:
 
 def root_tag(path: str | Path) -> str | None:
     """Return the name of the root element, or None where the file does not begin as XML. Reads 4 KB, never raises."""
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        return None
     try:
         with Path(path).open("rb") as file:
             head = file.read(HEAD_BYTES)

@@ -46,6 +46,8 @@ def parse_image_name(file: str) -> ImageName | None:
 
 def is_pvscan(path: str | Path) -> bool:
     """Say whether a file is the XML of a scan, by its first bytes."""
+    if not os.path.isfile(path):  # opening a pipe would wait for ever
+        return False
     try:
         with open(path, "rb") as file:
             start = file.read(4096)
