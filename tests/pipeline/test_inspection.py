@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
-from packerlabimaging.errors import MissingFileError, StoreError, UnknownFormatError
+from packerlabimaging.errors import MissingFileError, UnknownFormatError
 from packerlabimaging.io import write_paq
+from packerlabimaging.io.readers import Reader, readers
 from packerlabimaging.pipeline.inspection import inspect_all
 
 
@@ -27,9 +31,17 @@ def test_a_results_folder_is_described_without_knowing_its_trial_types(tmp_path)
     (found,) = inspect_all(tmp_path)
     assert found.kind == "results"
     assert found.facts == {"experiment": "e", "trials": ["t-1"], "finished_steps": []}
+    (tmp_path / "receipts").mkdir()
     (tmp_path / "experiment.json").write_text("[1, 2")
-    with pytest.raises(StoreError, match=r"experiment\.json' is damaged"):
-        inspect_all(tmp_path)
+    (found,) = inspect_all(tmp_path)
+    assert [(finding.code, finding.severity) for finding in found.findings][0] == ("damaged-results", "error")
+
+
+def test_an_experiment_json_of_another_program_hides_nothing(tmp_path):
+    for content in ('{"mouse": 7}', "[1, 2", "7"):
+        (tmp_path / "experiment.json").write_text(content)
+        write_paq(tmp_path / f"{len(content)}.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
+        assert "packio" in {found.format for found in inspect_all(tmp_path)}
 
 
 def test_nothing_and_unknown_are_told_apart(tmp_path):
@@ -43,12 +55,92 @@ def test_nothing_and_unknown_are_told_apart(tmp_path):
 def test_run_json_of_another_program_hides_nothing(tmp_path):
     (tmp_path / "run.json").write_text('{"mouse": 7}')
     write_paq(tmp_path / "good.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
-    assert [found.format for found in inspect_all(tmp_path)] == ["packio"]
+    assert [found.format for found in inspect_all(tmp_path)] == ["packio", "json"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_opened(tmp_path):
+    write_paq(tmp_path / "good.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
     for name in ("a.paq", "a.tif", "a.xml"):
         os.mkfifo(tmp_path / name)
         with pytest.raises(UnknownFormatError):
             inspect_all(tmp_path / name)
+    found = {Path(item.path).name: item for item in inspect_all(tmp_path)}
+    assert found["good.paq"].format == "packio"
+    assert all("pipe" in found[name].findings[0].message for name in ("a.paq", "a.tif", "a.xml"))
+
+
+def test_unknown_things_are_listed(tmp_path):
+    (tmp_path / "what.xyz").write_bytes(b"123")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.paq").symlink_to(tmp_path / "nowhere")
+    found = {Path(item.path).name: item for item in inspect_all(tmp_path)}
+    assert {name: item.format for name, item in found.items()} == dict.fromkeys(
+        ("what.xyz", "notes.txt", "broken.paq"), "unknown"
+    )
+    assert found["what.xyz"].facts == {"size_bytes": 3}
+    assert "broken link" in found["broken.paq"].findings[0].message
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    with pytest.raises(UnknownFormatError, match="is empty"):
+        inspect_all(tmp_path)
+
+
+def test_a_folder_that_can_not_be_read_hides_nothing(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    write_paq(tmp_path / "good.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    found = {Path(item.path).name: item for item in inspect_all(tmp_path)}
+    assert found["good.paq"].facts["channels"] == ["frame_clock"]
+    assert "Permission denied" in found["closed"].findings[0].message
+
+
+def test_a_reader_that_fails_hides_nothing(tmp_path, monkeypatch):
+    write_paq(tmp_path / "good.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
+    (tmp_path / "lab.odd").write_bytes(b"1")
+
+    class Broken(Reader):
+        name, kind, description = "broken", "signals", "fails"
+
+        def detect(self, path):
+            if path.suffix == ".odd":
+                raise ZeroDivisionError("oh")
+            return path.suffix == ".paq"
+
+        def open(self, path, **options):
+            raise KeyError("never")
+
+        def inspect(self, path):
+            raise KeyError("defect")
+
+    monkeypatch.setitem(readers._registered, "broken", Broken)
+    found = inspect_all(tmp_path)
+    assert {item.format for item in found} == {"packio", "broken", "unknown"}
+    assert {finding.code for item in found for finding in item.findings} == {"reader-failed", "not-looked-at"}
+
+
+@pytest.mark.slow
+def test_fifty_thousand_frames_take_seconds(tmp_path):
+    """A folder of 50,000 images of one series and another of 50,000 pictures of a camera: names only, no second look."""
+    movie, camera = tmp_path / "t-001", tmp_path / "camera"
+    movie.mkdir()
+    camera.mkdir()
+    tifffile.imwrite(movie / "t-001_Cycle00001_Ch2_000001.ome.tif", np.zeros((4, 5), np.uint16), metadata=None)
+    for number in range(2, 50_001):
+        os.link(movie / "t-001_Cycle00001_Ch2_000001.ome.tif", movie / f"t-001_Cycle00001_Ch2_{number:06d}.ome.tif")
+    (camera / "00001.jpg").write_bytes(b"\xff\xd8\xff")
+    for number in range(2, 50_001):
+        os.link(camera / "00001.jpg", camera / f"{number:05d}.jpg")
+    start = time.perf_counter()
+    found = inspect_all(tmp_path)
+    assert time.perf_counter() - start < 15
+    assert len(next(item for item in found if item.format == "prairieview").files["tiff"]) == 50_000
+    assert sum(item.format == "picture" for item in found) == 50_000

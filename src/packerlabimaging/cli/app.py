@@ -141,6 +141,7 @@ def simulate(
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="Any file or folder of raw data or results.")],
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every fact, finding and file.")] = False,
     plugin: PluginOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -153,7 +154,7 @@ def inspect(
     if json:
         text.print_json([text.inspection_to_dict(inspection) for inspection in inspections])
     else:
-        text.print_inspections(inspections)
+        text.print_inspections(inspections, path, verbose=verbose)
 
 
 @app.command()
@@ -167,7 +168,7 @@ def init(
     from packerlabimaging.cli import text
     from packerlabimaging.pipeline import draft_experiment
 
-    draft = draft_experiment(raw_folder, path=output, overwrite=force)
+    draft = draft_experiment(raw_folder, path=output, overwrite=force, progress=not json)
     if json:
         text.print_json(text.draft_to_dict(draft))
     else:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from packerlabimaging._provenance import to_plain
-from packerlabimaging.core.findings import Finding
+from packerlabimaging.cli import inspections as inspections_text
+from packerlabimaging.cli.inspections import print_findings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from packerlabimaging.io.readers import Inspection
-    from packerlabimaging.pipeline.drafting import Draft
+    from packerlabimaging.pipeline.drafting import Draft, Pair
     from packerlabimaging.trials import Experiment
 
-_SEVERITY_STYLE = {"info": "dim", "warning": "yellow", "error": "bold red"}
 _STATE_STYLE = {"done": "green", "stale": "yellow", "missing": "dim"}
 
 
@@ -30,18 +30,7 @@ def print_json(values: Any) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=True)
-
-
-def print_findings(console: Console, findings: Iterable[Finding]) -> None:
-    """Print one line per finding, its advice below."""
-    from rich.markup import escape
-
-    for finding in findings:
-        style = _SEVERITY_STYLE[finding.severity]
-        console.print(f"  [{style}]{finding.severity}[/] {escape(finding.message)} [dim]({finding.code})[/]")
-        if finding.advice:
-            console.print(f"          [dim]{escape(finding.advice)}[/]")
+    return Console(highlight=False)
 
 
 def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
@@ -52,25 +41,13 @@ def inspection_to_dict(inspection: Inspection) -> dict[str, Any]:
         "kind": inspection.kind,
         "facts": to_plain(inspection.facts),
         "findings": [finding.to_dict() for finding in inspection.findings],
+        "files": {name: list(paths) for name, paths in inspection.files.items()},
     }
 
 
-def print_inspections(inspections: Sequence[Inspection]) -> None:
-    """Print each inspection: format, facts, findings."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = _console()
-    for inspection in inspections:
-        console.print(f"[bold]{escape(inspection.path)}[/]\n  {inspection.format} ({inspection.kind})")
-        table = Table(box=None, show_header=False, padding=(0, 2), pad_edge=True)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column()
-        for name, value in inspection.facts.items():
-            table.add_row(name.replace("_", " "), escape(_short(value)))
-        console.print(table)
-        print_findings(console, inspection.findings)
-        console.print()
+def print_inspections(inspections: Sequence[Inspection], root: Path, *, verbose: bool = False) -> None:
+    """Print an overview of a folder, or the facts and findings of few things."""
+    inspections_text.print_inspections(_console(), inspections, str(root), verbose=verbose)
 
 
 def _short(value: Any, limit: int = 300) -> str:
@@ -91,28 +68,56 @@ def draft_to_dict(draft: Draft) -> dict[str, Any]:
         {
             "id": trial.id,
             "movie": str(trial.movie),
-            "inputs": {name: {"path": str(path), "reason": reason} for name, (path, reason) in trial.inputs.items()},
-            "candidates": {name: [str(path) for path in paths] for name, paths in trial.candidates.items()},
+            "about": trial.about,
+            "fov": trial.fov,
+            "choices": trial.choices,
+            "inputs": {name: _pair_to_dict(pair) for name, pair in trial.inputs.items()},
+            "candidates": {name: [_pair_to_dict(pair) for pair in pairs] for name, pairs in trial.candidates.items()},
         }
         for trial in draft.trials
     ]
     return {"file": str(draft.path), "trials": trials, "findings": [finding.to_dict() for finding in draft.findings]}
 
 
+def _pair_to_dict(pair: Pair) -> dict[str, Any]:
+    return {
+        "path": str(pair.path),
+        "reason": pair.reason,
+        "reasons": list(pair.reasons),
+        "options": dict(pair.options),
+        "doubt": pair.doubt,
+    }
+
+
 def print_draft(draft: Draft) -> None:
-    """Print which files were paired, and why."""
+    """Print which files were paired, and why; then what is left to decide."""
     from rich.markup import escape
     from rich.table import Table
 
     console = _console()
-    table = Table("trial", "input", "file", "why", box=None, padding=(0, 2))
     for trial in draft.trials:
-        table.add_row(trial.id, "movie", escape(trial.movie.name), "")
-        for name, (path, reason) in trial.inputs.items():
-            table.add_row("", name, escape(path.name), reason)
-    console.print(table)
+        console.print(f"\n[bold]{escape(trial.id)}[/]")
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        table.add_row("  movie", f"{escape(trial.movie.name)}\n[dim]{escape(trial.about)}[/]")
+        for name, pair in trial.inputs.items():
+            table.add_row(f"  {name}", _pair_line(pair, "green"))
+        for name, pairs in trial.candidates.items():
+            lines = [_pair_line(pair, "yellow") for pair in pairs]
+            table.add_row(f"  {name} [yellow]?[/]", "\n".join(lines))
+        console.print(table)
+    console.print()
     print_findings(console, draft.findings)
-    console.print(f"Wrote {draft.path}. Look through it, then: pli run {draft.path.name}")
+    console.print(f"Wrote [bold]{escape(str(draft.path))}[/]. Look through it, then: pli run {escape(draft.path.name)}")
+
+
+def _pair_line(pair: Pair, style: str) -> str:
+    from rich.markup import escape
+
+    channels = "".join(f", {name} = {channel}" for name, channel in pair.options.items())
+    reasons = "\n".join(f"[dim]- {escape(reason)}[/]" for reason in pair.reasons)
+    return f"[{style}]{escape(pair.path.name)}[/]{escape(channels)}" + (f"\n{reasons}" if reasons else "")
 
 
 def status_to_dict(experiment: Experiment) -> dict[str, Any]:

@@ -1,34 +1,93 @@
 """Drafting an experiment file: pair the recordings below a folder and write a commented ``experiment.toml``.
 
-Pairs are made by the numbers and words in names (``t-013``, ``..._013.paq``, ``ps_013``), and where there is only one
-candidate. Each pair says why it was made; what can't be told is left as a comment with its candidates, never guessed.
+Pairs are made by places, names, numbers of pulses and dates (see :mod:`~packerlabimaging.pipeline.pairing`). Each says why it
+was made; what can't be told is left as a comment with its candidates and what speaks for each, never guessed.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from packerlabimaging._files import replacing
+from packerlabimaging._progress import ProgressOption, progress_bar
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import ParameterError, StoreError, UnknownFormatError
 from packerlabimaging.pipeline.discovery import Recording, find_recordings
+from packerlabimaging.pipeline.draft_text import draft_text
+from packerlabimaging.pipeline.evidence import MovieFacts, ProtocolFacts, SignalsFacts
+from packerlabimaging.pipeline.pairing import Candidate, Choice, choose, choose_signals, protocol_candidates, signals_candidates
 
-_INPUTS = {"signals": "sync", "photostim": "photostim"}
+GENERIC_NAMES = {
+    "raw",
+    "rawdata",
+    "raw_data",
+    "raw-data",
+    "data",
+    "imaging",
+    "recordings",
+    "tseries",
+    "2p",
+    "two-photon",
+    "packerlab",
+}
+"""Names of folders that say nothing about the experiment."""
+
+_DATE = re.compile(r"(19|20)\d{2}[-_]?\d{2}[-_]?\d{2}")
+_ANIMAL = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2,5}\d{2,5}(?![A-Za-z0-9])")
+"""An animal's name as labs write it: some capitals and a number."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An input of a trial: where it is, the channels proposed, and why."""
+
+    path: Path
+    reasons: tuple[str, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
+    doubt: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The reasons in one line."""
+        return "; ".join(self.reasons)
 
 
 @dataclass(frozen=True)
 class DraftTrial:
-    """One trial of a draft: its movie, the inputs paired with it with the reason for each, and open choices."""
+    """One trial of a draft: its movie, the inputs paired with it with the reasons for each, and open choices.
+
+    Parameters
+    ----------
+    id
+        Name of the trial.
+    movie
+        Its movie.
+    about
+        What the movie is, in words.
+    inputs, candidates
+        Inputs that were chosen, and where none was, all that come into question.
+    choices
+        Options of the movie that must be chosen (``channel``, ``plane``), with the values that there are.
+    fov
+        Field of view; None where all trials have one.
+    """
 
     id: str
     movie: Path
-    inputs: dict[str, tuple[Path, str]] = field(default_factory=dict)
-    candidates: dict[str, tuple[Path, ...]] = field(default_factory=dict)
+    about: str = ""
+    inputs: dict[str, Pair] = field(default_factory=dict)
+    candidates: dict[str, tuple[Pair, ...]] = field(default_factory=dict)
+    choices: dict[str, list[Any]] = field(default_factory=dict)
+    fov: str | None = None
+
+    @property
+    def is_all_optical(self) -> bool:
+        """True if there is a protocol, and signals to place it in time."""
+        return {"sync", "photostim"} <= set(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -41,8 +100,16 @@ class Draft:
     findings: tuple[Finding, ...]
 
 
-def draft_experiment(raw_folder: str | Path, *, path: str | Path = "experiment.toml", overwrite: bool = False) -> Draft:
+def draft_experiment(
+    raw_folder: str | Path,
+    *,
+    path: str | Path = "experiment.toml",
+    overwrite: bool = False,
+    progress: ProgressOption = None,
+) -> Draft:
     """Find recordings, pair them, and write a commented experiment file.
+
+    Signals are read as far as is needed to count the pulses of the frame clock and of the stimulation.
 
     Parameters
     ----------
@@ -52,11 +119,13 @@ def draft_experiment(raw_folder: str | Path, *, path: str | Path = "experiment.t
         The file to write; paths in it are relative to it.
     overwrite
         Replace an existing file.
+    progress
+        Show a progress bar.
 
     Raises
     ------
     UnknownFormatError
-        If no movie was found.
+        If no movie was found that a trial can be made of.
     ParameterError
         If the file would lie inside a recording.
     StoreError
@@ -66,132 +135,167 @@ def draft_experiment(raw_folder: str | Path, *, path: str | Path = "experiment.t
     if path.exists() and not overwrite:
         raise StoreError(f"'{path}' exists already. Choose another name with --output, or replace it with --force.")
     found = find_recordings(raw_folder)
-    movies = [recording for recording in found if recording.kind == "movie"]
-    if not movies:
-        kinds = ", ".join(sorted({recording.reader.name for recording in found})) or "nothing that a reader knows"
-        raise UnknownFormatError(f"No movie was found in '{raw_folder}' (found: {kinds}). Check with: pli inspect '{raw_folder}'")
+    movies, findings = _movies(raw_folder, found)
     for recording in found:
-        if recording.path.is_dir() and recording.path in path.parents:
+        if recording.path.is_dir() and recording.path in path.parents and recording.kind != "segmentation":
             raise ParameterError(
                 f"'{path}' would lie inside the raw data '{recording.path}'. Choose another place with --output."
             )
-    trials = _pair(movies, found)
-    findings = tuple(_open_choices(trials, found))
-    text = _text(raw_folder, path, trials, [recording.path for recording in found if recording.kind == "segmentation"])
+    trials = _pair(movies, found, progress)
+    findings += _open_choices(trials, found)
+    id, why = experiment_id(raw_folder, [recording.path for recording in found])
+    segmentations = [recording.path for recording in found if recording.kind == "segmentation"]
+    left_out = [(finding.where, finding.message) for finding in findings if finding.code == "movie-left-out"]
+    text = draft_text(path, trials, id=id, why=why, segmentations=segmentations, left_out=left_out)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-    return Draft(path, text, tuple(trials), findings)
+    return Draft(path, text, tuple(trials), tuple(findings))
 
 
-def _trial_id(path: Path) -> str:
-    name = path.name.split(".")[0] if path.is_file() else path.name
-    trial = re.search(r"t-\d+", name)
-    return trial.group() if trial else re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._") or "trial"
+def _movies(raw_folder: Path, found: Sequence[Recording]) -> tuple[list[MovieFacts], list[Finding]]:
+    """Return the movies that trials can be made of, and findings about the others."""
+    movies = [MovieFacts.read(recording) for recording in found if recording.kind == "movie"]
+    findings = [
+        Finding("movie-left-out", f"'{movie.path.name}' is not taken as a trial: {movie.problem}", where=str(movie.path))
+        for movie in movies
+        if movie.problem
+    ]
+    usable = [movie for movie in movies if not movie.problem]
+    if not usable:
+        reasons = "\n".join(f"- {finding.message}" for finding in findings)
+        kinds = ", ".join(sorted({recording.reader.name for recording in found})) or "nothing that a reader knows"
+        raise UnknownFormatError(
+            f"No movie that a trial can be made of was found in '{raw_folder}' (found: {kinds}). "
+            f"Check with: pli inspect '{raw_folder}'" + (f"\n{reasons}" if reasons else "")
+        )
+    return usable, findings
 
 
-def _numbers(path: Path) -> set[str]:
-    """Return the trial numbers in a name: digits of two or more that are not dates or times."""
-    return {
-        number.lstrip("0") or "0" for number in re.findall(r"(?<!\d)\d{2,4}(?!\d)", re.sub(r"\d{4}-\d{2}-\d{2}", "", path.name))
-    }
+def experiment_id(raw_folder: Path, recordings: Sequence[Path]) -> tuple[str, str]:
+    """Return a name for the experiment, and where it is from: the folder's, an animal's, or that of a folder above."""
+    if raw_folder.name.lower() not in GENERIC_NAMES and not _DATE.fullmatch(raw_folder.name):
+        return _clean(raw_folder.name) or "experiment", "the folder's name"
+    animals = {found for path in recordings for found in _ANIMAL.findall(path.name.replace("_", " "))}
+    if len(animals) == 1:
+        return animals.pop(), "in the names of its recordings"
+    for parent in raw_folder.parents:
+        if parent.name and parent.name.lower() not in GENERIC_NAMES and _clean(parent.name):
+            return _clean(parent.name), f"the name of the folder above '{raw_folder.name}'"
+    return _clean(raw_folder.name) or "experiment", "the folder's name"
 
 
-def _pair(movies: Sequence[Recording], found: Sequence[Recording]) -> list[DraftTrial]:
-    ids = [_trial_id(movie.path) for movie in movies]
+def _clean(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-._")[:100]
+
+
+def _trial_ids(movies: Sequence[MovieFacts]) -> list[str]:
+    """Name trials after their movies: ``t-013`` where the name holds it; a second one of a name gets a number."""
+    ids: list[str] = []
+    for movie in movies:
+        name = movie.path.name.split(".")[0] if movie.path.is_file() else movie.path.name
+        trial = re.search(r"(?<![A-Za-z])t-\d+", name)
+        wanted = trial.group() if trial else _clean(name)[:90] or "trial"
+        number, id = 2, wanted
+        while id.lower() in (other.lower() for other in ids):
+            id, number = f"{wanted}-{number}", number + 1
+        ids.append(id)
+    return ids
+
+
+def _fields_of_view(movies: Sequence[MovieFacts]) -> list[str | None]:
+    """Name the fields of view apart where movies can't be of one: other frame size, pixel size or rate."""
+    keys = []
+    for movie in movies:
+        metadata = movie.metadata
+        assert metadata is not None
+        rate = None if metadata.frame_rate_hz is None else round(metadata.frame_rate_hz, 0 if metadata.frame_rate_hz > 5 else 1)
+        keys.append((metadata.frame_shape_px, metadata.pixel_size_um, metadata.n_planes, rate))
+    distinct = list(dict.fromkeys(keys))
+    return [f"fov-{distinct.index(key) + 1}" if len(distinct) > 1 else None for key in keys]
+
+
+def _pair(movies: Sequence[MovieFacts], found: Sequence[Recording], progress: ProgressOption) -> list[DraftTrial]:
+    signals = {recording.path: SignalsFacts.read(recording) for recording in found if recording.kind == "signals"}
+    protocols = [ProtocolFacts.read(recording) for recording in found if recording.kind == "photostim"]
+    with progress_bar(progress, "Counting pulses") as report:
+        for done, recorded in enumerate(signals.values()):
+            signals_candidates(movies, [recorded])  # reads the frame clocks, which are kept
+            report(done + 1, len(signals))
+        syncs = choose_signals(signals_candidates(movies, list(signals.values())))
+        synced = {
+            movie: (signals[choice.chosen.path], choice.chosen)
+            for movie, choice in syncs.items()
+            if choice.chosen is not None and not choice.chosen.problem
+        }
+        stims = {
+            movie: choose(candidates, n_movies=len(movies))
+            for movie, candidates in protocol_candidates(movies, protocols, synced).items()
+        }
     trials = []
-    for index, movie in enumerate(movies):
-        trial_id = ids[index] if ids.count(ids[index]) == 1 else f"{ids[index]}-{ids[: index + 1].count(ids[index])}"
-        trial = DraftTrial(trial_id, movie.path)
-        for kind, name in _INPUTS.items():
-            candidates = [recording.path for recording in found if recording.kind == kind]
-            chosen, reason = _choose(movie.path, candidates, n_movies=len(movies))
-            if chosen is not None:
-                trial.inputs[name] = (chosen, reason)
-            elif candidates:
-                trial.candidates[name] = tuple(candidates)
+    for id, movie, fov in zip(_trial_ids(movies), movies, _fields_of_view(movies), strict=True):
+        trial = DraftTrial(id, movie.path, movie.describe(), choices=movie.choices, fov=fov)
+        sync, photostim = syncs[movie.path], stims[movie.path]
+        if sync.chosen is not None and photostim.chosen is not None:
+            sync.chosen.options |= photostim.chosen.options  # the channel of the stims is an option of the signals
+        _enter(trial, "sync", sync)
+        if trial.inputs or trial.candidates or photostim.by == "name":  # without signals no protocol can be placed in time
+            _enter(trial, "photostim", photostim)
         trials.append(trial)
     return trials
 
 
-def _choose(movie: Path, candidates: Sequence[Path], *, n_movies: int) -> tuple[Path | None, str]:
-    inside = [path for path in candidates if movie in path.parents]
-    if len(inside) == 1:
-        return inside[0], "lies in the movie's folder"
-    same = [path for path in candidates if movie.name in path.name or path.stem == movie.stem]
-    if len(same) == 1:
-        return same[0], "has the movie's name"
-    shared = [(path, _numbers(path) & _numbers(movie)) for path in candidates]
-    numbered = [(path, numbers) for path, numbers in shared if numbers]
-    if len(numbered) == 1:
-        return numbered[0][0], f"shares the number {', '.join(sorted(numbered[0][1]))} with the movie's name"
-    if len(candidates) == 1 and n_movies == 1:
-        return candidates[0], "is the only one, as is the movie"
-    return None, ""
+def _enter(trial: DraftTrial, name: str, choice: Choice) -> None:
+    if choice.chosen is not None:
+        trial.inputs[name] = _pair_of(choice.chosen, name, choice.doubt)
+    elif choice.others:
+        trial.candidates[name] = tuple(_pair_of(candidate, name) for candidate in sorted(choice.others, key=_likeliest))
+
+
+def _pair_of(candidate: Candidate, name: str, doubt: str = "") -> Pair:
+    return Pair(candidate.path, candidate.reasons, dict(candidate.options) if name == "sync" else {}, doubt)
+
+
+def _likeliest(candidate: Candidate) -> tuple[bool, int]:
+    supports = (candidate.name, candidate.number, candidate.data, candidate.time)
+    return candidate.contradicted, -sum(support.weight for support in supports if support is not None)
 
 
 def _open_choices(trials: Sequence[DraftTrial], found: Sequence[Recording]) -> list[Finding]:
-    findings = [
-        Finding(
-            "input-not-paired",
-            f"No {name} could be told for trial '{trial.id}'; {len(paths)} candidates are in the file as comments.",
-            where=str(trial.movie),
-            advice="Uncomment the right one.",
-            evidence={"candidates": [str(path) for path in paths]},
-        )
-        for trial in trials
-        for name, paths in trial.candidates.items()
-    ]
-    used = {path for trial in trials for path, _ in trial.inputs.values()}
-    for recording in found:
-        owners = [trial.id for trial in trials for path, _ in trial.inputs.values() if path == recording.path]
-        if len(owners) > 1:
-            message = f"'{recording.path.name}' was paired with several trials: {', '.join(owners)}."
-            findings.append(Finding("input-shared", message, where=str(recording.path), advice="Check that this is right."))
-        if recording.kind in _INPUTS and recording.path not in used and not any(trial.candidates for trial in trials):
-            message = f"'{recording.path.name}' ({recording.reader.name}) was paired with no trial."
-            findings.append(Finding("recording-unused", message, severity="info", where=str(recording.path)))
-    return findings
-
-
-def _text(raw_folder: Path, path: Path, trials: Sequence[DraftTrial], segmentations: Sequence[Path]) -> str:
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", raw_folder.name).strip("-._") or "experiment"
-    lines = [
-        "# Drafted by `pli init`. Look through it, mend what is wrong, then: pli run " + path.name,
-        "# Paths are relative to this file.",
-        "schema = 1",
-        f'id = "{name}"',
-        f'output = "results/{name}"          # never inside raw data',
-        "",
-        "[segmentation]",
-        'engine = "quick"                 # for first looks; "suite2p" for results (pip install "packerlabimaging[suite2p]")',
-    ]
-    lines += [
-        f"# path = {_quoted(folder, path)}   # or adopt this existing run, instead of the engine" for folder in segmentations
-    ]
+    """Tell what was left open, what is doubtful, and what was not used."""
+    findings = []
     for trial in trials:
-        kind = "AllOpticalTrial" if "photostim" in trial.inputs else "TwoPhotonImagingTrial"
-        lines += [
-            "",
-            "[[trial]]",
-            f'id = "{trial.id}"',
-            f'type = "{kind}"',
-            "[trial.inputs]",
-            f"movie = {_quoted(trial.movie, path)}",
-        ]
-        for name, (place, reason) in trial.inputs.items():
-            lines.append(f"{name} = {_quoted(place, path)}   # {reason}")
-        for name, candidates in trial.candidates.items():
-            lines += [f"# {name} = {_quoted(place, path)}   # one of several candidates" for place in candidates]
-    return "\n".join(lines) + "\n"
+        where = str(trial.movie)
+        for name, pairs in trial.candidates.items():
+            message = f"Which {name} belongs to trial '{trial.id}' can't be told: {_counted(len(pairs))} in the file as comments."
+            evidence = {"candidates": [str(pair.path) for pair in pairs]}
+            findings.append(Finding("input-not-paired", message, "warning", where, "Uncomment the right one.", evidence))
+        for name, values in trial.choices.items():
+            message = f"The movie of trial '{trial.id}' has several {name}s: {', '.join(map(str, values))}."
+            findings.append(Finding("movie-choice", message, "warning", where, f"Choose the {name} in the file."))
+        for name, pair in trial.inputs.items():
+            if pair.doubt:
+                message = f"'{pair.path.name}' is the {name} of trial '{trial.id}', but {pair.doubt}: {pair.reason}."
+                findings.append(Finding("doubtful-pair", message, "warning", where, "Check it."))
+        if "photostim" in trial.inputs and not trial.is_all_optical:
+            message = f"Trial '{trial.id}' has a protocol, but no signals to tell when it was run."
+            findings.append(Finding("no-stim-times", message, "warning", where, "Give its signals as sync."))
+    return findings + _unused(trials, found)
 
 
-def _quoted(target: Path, file: Path) -> str:
-    try:
-        text = Path(os.path.relpath(target, file.parent)).as_posix()
-    except ValueError:  # another drive
-        text = target.as_posix()
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ParameterError(f"The name of {text!r} is not valid text, so no experiment file can hold it. Rename it.") from error
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's, but for this one
+def _counted(number: int) -> str:
+    return "one candidate stands" if number == 1 else f"{number} candidates stand"
+
+
+def _unused(trials: Sequence[DraftTrial], found: Sequence[Recording]) -> list[Finding]:
+    findings = []
+    offered = {pair.path for trial in trials for pairs in trial.candidates.values() for pair in pairs}
+    for recording in found:
+        owners = [trial.id for trial in trials for pair in trial.inputs.values() if pair.path == recording.path]
+        if len(owners) > 1:
+            message = f"'{recording.path.name}' is paired with several trials: {', '.join(owners)}."
+            advice = "Right where one file holds several t-series, or one protocol was run several times."
+            findings.append(Finding("input-shared", message, "warning", str(recording.path), advice))
+        elif not owners and recording.kind in ("signals", "photostim") and recording.path not in offered:
+            message = f"'{recording.path.name}' ({recording.reader.name}) belongs to no trial."
+            findings.append(Finding("recording-unused", message, "info", str(recording.path)))
+    return findings

@@ -1,0 +1,122 @@
+"""A messy raw folder with three trials, two ``.paq`` and NAPARM folders: what `pli init` drafts goes straight into a run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from packerlabimaging.pipeline import draft_experiment
+from packerlabimaging.simulate import simulate_experiment
+from packerlabimaging.trials import Experiment
+
+
+def simulate(folder: Path, *, seed: int, **changes) -> Path:
+    return simulate_experiment(folder, size="tiny", seed=seed, progress=False, **changes) / "raw"
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory) -> list[Path]:
+    """Three recordings: two with the stimulation, of different length, and one whose .paq and protocol will be thrown away."""
+    folder = tmp_path_factory.mktemp("simulated")
+    lengths = (600, 540, 600)
+    return [simulate(folder / str(seed), seed=seed, n_frames=n_frames) for seed, n_frames in enumerate(lengths, 1)]
+
+
+@pytest.fixture
+def messy(simulated, tmp_path) -> Path:
+    """Movies with a date in the name, signals elsewhere by number, protocols numbered after a scheme of their own."""
+    raw = tmp_path / "RL109" / "raw"
+    movies, signals, protocols = raw / "2020-12-19", raw / "packio files", raw / "naparm"
+    for folder in (movies, signals, protocols):
+        folder.mkdir(parents=True)
+    for number, source in zip((13, 14, 15), simulated, strict=True):
+        shutil.copytree(source / "t-001", movies / f"2020-12-19_t-{number:03d}")
+    for number, source in zip((13, 14), simulated, strict=False):
+        shutil.copy(source / "t-001.paq", signals / f"2020-12-19_RL109_{number:03d}.paq")
+        shutil.copytree(source / "SIM001_ps_001", protocols / f"2020-12-19_RL109_ps_{number:03d}")
+    (raw / "notes.txt").write_text("mouse was calm")
+    (signals / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0")
+    return raw
+
+
+def test_each_trial_gets_its_own_inputs_with_reasons(messy, tmp_path):
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    got = {trial.id: {name: pair.path.name for name, pair in trial.inputs.items()} for trial in draft.trials}
+    assert got == {
+        "t-013": {"sync": "2020-12-19_RL109_013.paq", "photostim": "2020-12-19_RL109_ps_013"},
+        "t-014": {"sync": "2020-12-19_RL109_014.paq", "photostim": "2020-12-19_RL109_ps_014"},
+        "t-015": {},
+    }
+    reasons = draft.trials[0].inputs["sync"].reason
+    assert "shares the number 13" in reasons and re.search(r"6\d\d pulses on frame_clock for its 600 frames", reasons)
+    assert draft.trials[0].inputs["sync"].options == {"frame_clock": "frame_clock", "stim": "markpoints2packio"}
+    assert tomllib.loads(draft.text)["id"] == "RL109"
+
+
+@pytest.mark.slow
+def test_the_draft_runs(messy, tmp_path):
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    experiment = Experiment.from_toml(draft.path).run(progress=False)
+    assert {status.state for status in experiment.status()} == {"done"}
+    assert experiment["t-013"].cells.n_vars == 600
+    assert experiment["t-014"].responses.n_vars == len(experiment["t-014"].sync.stims)
+    assert type(experiment["t-015"]).__name__ == "TwoPhotonImagingTrial"
+
+
+def shift_protocols(protocols: Path) -> None:
+    """Number protocols after a scheme of their own: those of t-013 and t-014 become ps_014 and ps_015."""
+    for number in (14, 13):
+        (protocols / f"2020-12-19_RL109_ps_{number:03d}").rename(protocols / f"2020-12-19_RL109_ps_{number + 1:03d}")
+
+
+def test_stims_overrule_numbers_of_another_scheme(messy, tmp_path):
+    shift_protocols(messy / "naparm")  # the two have 10 and 9 stims
+    shutil.rmtree(messy / "2020-12-19" / "2020-12-19_t-015")
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    got = {trial.id: trial.inputs["photostim"].path.name[-6:] for trial in draft.trials}
+    assert got == {"t-013": "ps_014", "t-014": "ps_015"}
+
+
+def test_numbers_of_another_scheme_are_not_believed(messy, tmp_path):
+    protocols = messy / "naparm"
+    shutil.rmtree(protocols / "2020-12-19_RL109_ps_014")
+    shutil.copytree(protocols / "2020-12-19_RL109_ps_013", protocols / "2020-12-19_RL109_ps_014")
+    shutil.copy(messy / "packio files" / "2020-12-19_RL109_013.paq", messy / "packio files" / "2020-12-19_RL109_014.paq")
+    shutil.rmtree(messy / "2020-12-19" / "2020-12-19_t-015")
+    shutil.rmtree(messy / "2020-12-19" / "2020-12-19_t-014")
+    shutil.copytree(messy / "2020-12-19" / "2020-12-19_t-013", messy / "2020-12-19" / "2020-12-19_t-014")
+    shift_protocols(protocols)  # alike in all but their numbers, of which only 14 is shared
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    assert all("photostim" not in trial.inputs for trial in draft.trials)
+    assert {finding.code for finding in draft.findings} >= {"input-not-paired"}
+    assert "the numbers do not fit for all" in draft.text
+    assert all(len(trial.candidates["photostim"]) == 2 for trial in draft.trials)
+
+
+def test_pulses_tell_recordings_apart_where_names_do_not(messy, tmp_path):
+    signals = messy / "packio files"
+    (signals / "2020-12-19_RL109_013.paq").rename(signals / "second.paq")
+    (signals / "2020-12-19_RL109_014.paq").rename(signals / "first.paq")
+    shutil.rmtree(messy / "2020-12-19" / "2020-12-19_t-015")
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    assert {trial.id: trial.inputs["sync"].path.name for trial in draft.trials} == {"t-013": "second.paq", "t-014": "first.paq"}
+
+
+def test_what_can_not_be_told_is_left_open(messy, tmp_path):
+    """Two movies of one length and two files of signals with the same number of pulses, without any name in common."""
+    signals, movies = messy / "packio files", messy / "2020-12-19"
+    shutil.rmtree(movies / "2020-12-19_t-014")
+    shutil.copy(signals / "2020-12-19_RL109_013.paq", signals / "b.paq")
+    (signals / "2020-12-19_RL109_013.paq").rename(signals / "a.paq")
+    (signals / "2020-12-19_RL109_014.paq").unlink()
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    for trial in draft.trials:
+        assert "sync" not in trial.inputs
+        assert {pair.path.name for pair in trial.candidates["sync"]} == {"a.paq", "b.paq"}
+    assert "# sync: none is sure; uncomment the right one" in draft.text
+    assert re.search(r'# sync = \{ path = "RL109/raw/packio files/a.paq", options = \{ frame_clock = "frame_clock"', draft.text)
+    Experiment.from_toml(draft.path)  # comments only: the file is valid as it stands
