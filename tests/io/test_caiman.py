@@ -175,7 +175,7 @@ def test_hostile_files_do_nothing(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="eval"):
         open_segmentation(tmp_path / "evil.npz")
     assert not (tmp_path / "harm").exists()
-    np.savez_compressed(tmp_path / "bomb.npz", A=np.zeros((77, 3)), C=np.zeros((3, 20_000_000), np.float32), dims=[7, 11])
+    np.savez_compressed(tmp_path / "bomb.npz", A=np.ones((77, 3)), C=np.zeros((3, 20_000_000), np.float32), dims=[7, 11])
     with pytest.raises(FormatError, match="far more than is stored"):
         open_segmentation(tmp_path / "bomb.npz")
     assert CaimanReader().inspect(tmp_path / "bomb.npz").findings[0].severity == "error"

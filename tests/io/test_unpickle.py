@@ -262,6 +262,18 @@ def test_a_file_takes_no_more_memory_than_its_size_explains(name: str) -> None:
     assert int(done.stdout) < 300
 
 
+def test_sparse_matrices_come_as_their_parts() -> None:
+    from scipy.sparse import csc_array, csc_matrix, csr_matrix
+
+    for kind in (csc_matrix, csr_matrix, csc_array):
+        matrix = kind(np.array([[0, 1.5], [2, 0], [0, 3]]))
+        data = pickle.dumps(matrix, 4)
+        for old in (data, data.replace(b"\x11scipy.sparse._cs", b"\x10scipy.sparse.cs")):
+            parts = restricted_loads(old, source="x")
+            assert parts["format"] == matrix.format and parts["shape"] == (3, 2)
+            assert all(same(getattr(matrix, name), parts[name]) for name in ("data", "indices", "indptr"))
+
+
 @pytest.mark.parametrize("core", ["_core", "core"])
 def test_arrays_as_protocol_5_spells_them(core: str) -> None:
     for array in (np.arange(6.0).reshape(2, 3), np.arange(6).reshape(2, 3).T, np.array(["cell", "no"])):

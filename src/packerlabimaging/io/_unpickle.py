@@ -101,6 +101,29 @@ def _array_of_buffer(content: Any, dtype: _Dtype, shape: Any, order: str, axes: 
     return array
 
 
+class _Sparse:
+    """A compressed sparse matrix of scipy in the making; it becomes the dictionary of its parts."""
+
+    name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Any] = {}
+
+    def set_state(self, state: Any) -> None:
+        if not isinstance(state, dict) or not {"data", "indices", "indptr", "_shape"} <= set(state):
+            raise _Refused("a sparse matrix without its parts")
+        self.parts = {"format": self.name, "shape": state["_shape"]}
+        self.parts |= {name: state[name] for name in ("data", "indices", "indptr")}
+
+
+class _Csc(_Sparse):
+    name = "csc"
+
+
+class _Csr(_Sparse):
+    name = "csr"
+
+
 class _Name:
     """Stands for a class that a file may name but not call."""
 
@@ -185,15 +208,22 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     **{(module, "Path"): _posix_path for module in ("pathlib", "pathlib._local")},
     **{(module, "PurePath"): _posix_path for module in ("pathlib", "pathlib._local")},
     ("collections", "OrderedDict"): _ordered,
+    **{
+        (f"scipy.sparse.{private}{kind.name}", f"{kind.name}_{shape}"): kind
+        for private in ("", "_")
+        for kind in (_Csc, _Csr)
+        for shape in ("matrix", "array")
+    },
     ("_codecs", "encode"): _encoded,
     **{(module, "bytes"): _empty_bytes for module in ("builtins", "__builtin__")},
     **{(module, name): made for module in ("builtins", "__builtin__") for name, made in (("set", _set), ("complex", complex))},
 }
 
-_CALLABLE = {id(made) for made in _ALLOWED.values() if made is not _NDARRAY}
+_MADE_EMPTY = (_Csc, _Csr)
+_CALLABLE = {id(made) for made in _ALLOWED.values() if made is not _NDARRAY and not any(made is empty for empty in _MADE_EMPTY)}
 _FORBIDDEN = (
     *(pickle.PERSID, pickle.BINPERSID, pickle.EXT1, pickle.EXT2, pickle.EXT4),
-    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),
+    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ_EX),
     *(pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.FROZENSET),
 )
 
@@ -201,7 +231,7 @@ _COSTS = {
     **dict.fromkeys((pickle.MEMOIZE, pickle.PUT, pickle.BINPUT, pickle.LONG_BINPUT, pickle.MARK), 100),
     **dict.fromkeys((pickle.EMPTY_LIST, pickle.EMPTY_DICT, pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3), 80),
     **dict.fromkeys((pickle.LIST, pickle.DICT, pickle.SETITEM, pickle.SETITEMS, pickle.ADDITEMS), 100),
-    **dict.fromkeys((pickle.REDUCE, pickle.EMPTY_SET), 250),
+    **dict.fromkeys((pickle.REDUCE, pickle.NEWOBJ, pickle.EMPTY_SET), 250),
 }
 _COST = 32
 """Bytes of memory that an operation takes at most, besides its content (measured with CPython 3.11)."""
@@ -268,10 +298,17 @@ class _Unpickler(pickle._Unpickler):
     def load_build(self) -> None:
         state = self.stack.pop()
         instance = self.stack[-1]
-        if not isinstance(instance, (_Array, _Dtype)):
+        if not isinstance(instance, (_Array, _Dtype, _Sparse)):
             raise _Refused(f"a change of {_told(instance)}")
-        self._charge_for(state)
+        if not isinstance(instance, _Sparse):
+            self._charge_for(state)
         instance.set_state(state)
+
+    def load_newobj(self) -> None:
+        arguments, kind = self.stack.pop(), self.stack.pop()
+        if not any(kind is made for made in _MADE_EMPTY) or type(arguments) is not tuple or arguments:
+            raise _Refused(f"a new {_told(kind)}")
+        self.stack.append(kind())
 
     def _charge_for(self, arguments: tuple[Any, ...]) -> None:
         """Charge for a copy of the arguments: they can stand in the file once and be copied many times."""
@@ -315,6 +352,7 @@ class _Unpickler(pickle._Unpickler):
 _OWN = {
     pickle.REDUCE: _Unpickler.load_reduce,
     pickle.BUILD: _Unpickler.load_build,
+    pickle.NEWOBJ: _Unpickler.load_newobj,
     pickle.BYTEARRAY8: _Unpickler.load_bytearray8,
     pickle.SETITEM: _Unpickler.load_setitem,
     pickle.SETITEMS: _Unpickler.load_setitems,
@@ -343,7 +381,8 @@ def restricted_loads(data: bytes | mmap.mmap, *, source: str, start: int = 0) ->
     Returns
     -------
     object
-        Numbers, text, bytes, lists, tuples, sets, dictionaries, dates and arrays; paths come as text.
+        Numbers, text, bytes, lists, tuples, sets, dictionaries, dates and arrays; paths come as text, a compressed sparse
+        matrix of scipy as a dictionary of its ``format``, ``shape``, ``data``, ``indices`` and ``indptr``.
 
     Raises
     ------
@@ -388,7 +427,7 @@ class _Resolver:
     def resolve(self, value: Any, depth: int) -> Any:
         """Return the value with all arrays in their places."""
         self._count(1)
-        if not isinstance(value, (_Array, _Dtype, _Name, list, tuple, dict)) and not callable(value):
+        if not isinstance(value, (_Array, _Dtype, _Sparse, _Name, list, tuple, dict)) and not callable(value):
             return value
         if depth > _MAX_DEPTH or self._known.get(id(value), (None, 0))[0] is _BUSY:
             raise _Refused("values nested without end")
@@ -415,6 +454,8 @@ class _Resolver:
             if value.value.dtype.hasobject:
                 return _object_array(self._items(value.value.ravel(), depth)).reshape(value.value.shape)
             return value.value
+        if isinstance(value, _Sparse):
+            value = value.parts
         if isinstance(value, dict):
             return dict(zip(value, self._items(value.values(), depth), strict=True))
         if isinstance(value, list):

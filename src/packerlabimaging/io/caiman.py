@@ -187,10 +187,13 @@ def _npz_matrix(archive: NpzFile) -> csc_matrix:
     if "A" not in archive:
         raise FormatError(f"'{archive.path}' holds no footprints. Expected 'A'; it holds: {', '.join(archive.names)}.")
     if archive.header("A")[1].hasobject:
-        raise FormatError(
-            f"'A' in '{archive.path}' is stored as a Python object, which is not read: a file must never be able to run code. "
-            "Save it as CNMF.save('results.hdf5') does, or as A.toarray()."
-        )
+        stored = archive.read("A")
+        parts = stored.item() if isinstance(stored, np.ndarray) and stored.size == 1 else None
+        if not isinstance(parts, dict) or parts.get("format") != "csc" or not set(_SPARSE) <= set(parts):
+            raise FormatError(
+                f"'A' in '{archive.path}' is a Python object, but no sparse matrix of compressed columns. Save it as A.toarray()."
+            )
+        return _compressed({name: np.asarray(parts[name]) for name in _SPARSE}, archive.path)
     shape, rows, columns, values = archive.nonzeros("A")
     return _matrix(values, rows, columns, shape)
 
