@@ -265,7 +265,7 @@ class RunReader(Reader):
     def detect(self, path: Path) -> bool:
         """Say whether the folder holds a ``run.json`` of ours; other programs write files of that name, too."""
         try:
-            return b'"trial_frames"' in (path / RUN_FILE).read_bytes()
+            return (path / RUN_FILE).is_file() and b'"trial_frames"' in (path / RUN_FILE).read_bytes()
         except OSError:
             return False
 
