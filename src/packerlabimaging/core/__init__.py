@@ -10,6 +10,7 @@ from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import check_table, clock_of, rois_of
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.core.signals import ArrayChannel, Channel, Signals
+from packerlabimaging.core.stim_averages import StimAverages, StimSums
 from packerlabimaging.core.streaming import FovTrace, Projections, Reducer, RoiTraces, stream
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "RoiTraces",
     "Segmentation",
     "Signals",
+    "StimAverages",
+    "StimSums",
     "check_table",
     "clock_of",
     "concatenate_movies",
