@@ -46,6 +46,31 @@ class TestPackIO(ReaderContract):
         return path
 
 
+class TestPackIOBin(TestPackIO):
+    def make_sample(self, folder):
+        path = folder / "t-001.bin"
+        with PaqWriter(path, rate_hz=1000.0, names=["frame_clock", "voltage"]) as writer:
+            writer.write(np.random.default_rng(1).normal(size=(50, 2)).astype(np.float32))
+        return path
+
+
+class TestPrairieViewVoltage(ReaderContract):
+    name = "prairieview-voltage"
+
+    def make_sample(self, folder):
+        name = "t-001_Cycle00001_VoltageRecording_001"
+        signals = "".join(
+            f"<VRecSignal><Name>{signal}</Name><Unit><UnitName>Volt</UnitName></Unit><Enabled>true</Enabled></VRecSignal>"
+            for signal in ("frame_clock", "voltage")
+        )
+        (folder / f"{name}.xml").write_text(
+            f"<VRecSessionEntry><Experiment><SignalList>{signals}</SignalList><Rate>1000</Rate></Experiment></VRecSessionEntry>"
+        )
+        rows = [f"{index}, {index % 5}, {index * 0.25 - 3}\r\n" for index in range(50)]
+        (folder / f"{name}.csv").write_text("Time(ms), frame_clock, voltage\r\n" + "".join(rows), newline="")
+        return folder
+
+
 class TestNaparm(ReaderContract):
     name = "naparm"
 
