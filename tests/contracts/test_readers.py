@@ -86,6 +86,24 @@ class TestNaparm(ReaderContract):
         return write_naparm(folder / "ps_001", protocol, pixel_size_um=(1.0, 1.0))
 
 
+class TestMarkPoints(ReaderContract):
+    name = "markpoints"
+    options = {"image_shape_px": (64, 64)}
+
+    def make_sample(self, folder):
+        point = '<Point Index="{0}" X="0.{0}" Y="0.3" IsSpiral="True" SpiralSizeInMicrons="10" />'
+        path = folder / "t-001_Cycle00001_MarkPoints.xml"
+        path.write_text(
+            '\ufeff<?xml version="1.0" encoding="utf-8"?>\n<PVMarkPointSeriesElements Iterations="5" IterationDelay="0.00">'
+            '<PVMarkPointElement Repetitions="3" UncagingLaserPower="400" TriggerFrequency="First Repetition">'
+            '<PVGalvoPointElement InitialDelay="0" InterPointDelay="0.12" Duration="20" AllPointsAtOnce="False" Points="Group 1" '
+            f'Indices="1-2">{point.format(1)}{point.format(2)}</PVGalvoPointElement></PVMarkPointElement>'
+            "</PVMarkPointSeriesElements>",
+            encoding="utf-8",
+        )
+        return path
+
+
 class TestRun(ReaderContract):
     name = "packerlabimaging-run"
 

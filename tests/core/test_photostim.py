@@ -128,3 +128,42 @@ def test_impossible_protocols(changes, message):
 def test_impossible_rows(name):
     with pytest.raises(ParameterError, match=name):
         PhotostimRow(**{"group": 0, "n_shots": 1, "shot_duration_s": 1, name: -1})
+
+
+def test_points_lit_one_after_another_are_told_apart():
+    rows = [
+        PhotostimRow(group=0, n_shots=2, shot_duration_s=0.01, inter_shot_s=0.01, all_at_once=False),
+        PhotostimRow(group=0, n_shots=1, shot_duration_s=0.01),
+    ]
+    light = protocol(rows, groups=((1, 0), (2,))).light(np.array([0.0, 1.0]))
+    assert light.target.tolist() == [1, 0, 1, 0, -1] * 2  # in the order of the group
+    np.testing.assert_allclose(light.onset_s[:5], [0, 0.02, 0.04, 0.06, 0.08])
+
+
+def test_power_of_each_target_follows_the_weights():
+    together = PhotostimRow(group=0, n_shots=1, shot_duration_s=0.01, power_mw=6)
+    in_turn = PhotostimRow(group=0, n_shots=1, shot_duration_s=0.01, power_mw=6, all_at_once=False)
+    plain = PhotostimRow(group=1, n_shots=1, shot_duration_s=0.01)
+    made = protocol([together, in_turn, plain], weights=[1, 0.5, 0.2])
+    np.testing.assert_allclose(made.target_powers_mw(0), [8, 4])  # 12 mW in all
+    np.testing.assert_allclose(made.target_powers_mw(1), [6, 6])
+    assert made.target_powers_mw(2) is None
+    np.testing.assert_allclose(protocol([together]).target_powers_mw(0), [6, 6])
+    np.testing.assert_array_equal(protocol([together], weights=[0, 0, 1]).target_powers_mw(0), [0, 0])
+
+
+def test_planned_length_of_a_stim_whose_rows_wait_for_triggers():
+    rows = [PhotostimRow(group=0, n_shots=1, shot_duration_s=0.01)] * 3
+    assert protocol(rows, trigger="each").stim_duration_s == pytest.approx(0.03)
+    assert protocol(rows, trigger="each", row_interval_s=0.5).stim_duration_s == pytest.approx(1.01)
+
+
+def test_a_damaged_count_of_shots_allocates_nothing():
+    made = protocol([PhotostimRow(group=0, n_shots=10**9, shot_duration_s=0.01)], source="a.xml")
+    with pytest.raises(ParameterError, match=r"1 stims of 1000000000 shots .* 'a.xml'"):
+        made.shots()
+
+
+def test_groups_of_a_target():
+    made = protocol([], groups=((0, 1), (1, 2), (2, 2)))
+    assert made.group_of_target == ((0,), (0, 1), (1, 2))

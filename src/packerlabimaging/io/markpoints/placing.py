@@ -173,7 +173,7 @@ def _listed(
         )
     if extent is None:
         raise ParameterError(
-            f"The points of '{where}' have places in galvo volts, which depend on rig and zoom. Give the volts at the edges of the "
+            f"The points of '{where}' lie at galvo volts, which depend on rig and zoom. Give the volts at the edges of the "
             "image: galvo_extent_v=((top, bottom), (left, right))."
         )
     indices, found = resolve_indices(rows, gpl, where=where)

@@ -47,7 +47,7 @@ class MarkPointsReader(Reader):
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is a series, a point list, or a folder with series that were saved with a scan."""
         if path.is_dir():
-            return any(root_tag(xml) in SERIES_TAGS for xml in path.glob(SAVED_WITH_SCAN))
+            return any(_is_own_series(xml) for xml in path.glob(SAVED_WITH_SCAN))
         return path.suffix.lower() in (".xml", ".gpl") and root_tag(path) in (*SERIES_TAGS, GPL_TAG)
 
     def open(  # type: ignore[override]  # the options by name
@@ -108,7 +108,10 @@ class MarkPointsReader(Reader):
         xml, n_files = _series_file(path)
         series = read_markpoints(xml)
         if series.category == NAPARM:
-            raise ParameterError(f"'{xml}' belongs to a NAPARM folder, which knows its targets. Pass the folder '{xml.parent}'.")
+            raise ParameterError(
+                f"'{xml}' was made by NAPARM: its points are the middles of the groups, not the targets. Pass the NAPARM "
+                "folder, which knows them."
+            )
         points = _point_list(xml, gpl) if any(not row.points for row in series.rows) else None
         frame = _frame(xml, image_shape_px)
         return _protocol(xml, series, n_files, points, frame, extent, spiral, power)
@@ -127,6 +130,17 @@ class MarkPointsReader(Reader):
         except PackerLabImagingError as error:
             findings.append(Finding("unreadable", str(error), "error", where=str(path)))
         return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
+
+
+def _is_own_series(path: Path) -> bool:
+    """Say whether a file is a series of PrairieView's own; one that NAPARM made does not know its targets."""
+    if root_tag(path) not in SERIES_TAGS:
+        return False
+    try:
+        with path.open("rb") as file:
+            return f'Category="{NAPARM}"'.encode() not in file.read(1024)
+    except OSError:
+        return False
 
 
 def _series_file(path: Path) -> tuple[Path, int]:
@@ -208,6 +222,7 @@ def _protocol(
         protocol_row(row, group, len(placed.groups[group]), number, power, findings, where)
         for number, (row, group) in enumerate(zip(rows, placed.group_of_row, strict=True), 1)
     )
+    diameter = _diameter(placed, gpl, findings, where)
     protocol = PhotostimProtocol(
         targets_px=placed.targets_px(frame.shape),
         image_shape_px=frame.shape,
@@ -215,7 +230,7 @@ def _protocol(
         rows=made,
         n_stims=series.iterations * n_files,
         trigger=trigger,
-        spiral_diameter_um=one_diameter(placed.sizes_um, findings, where),
+        spiral_diameter_um=diameter,
         name=series.name or xml.stem,
         source=where,
         findings=tuple(findings),
@@ -233,7 +248,7 @@ def _protocol_of_list(
     gpl = read_gpl(path)
     if extent is None:
         raise ParameterError(
-            f"The points of '{path}' have places in galvo volts, which depend on rig and zoom. Give the volts at the edges of the "
+            f"The points of '{path}' lie at galvo volts, which depend on rig and zoom. Give the volts at the edges of the "
             "image: galvo_extent_v=((top, bottom), (left, right))."
         )
     if not gpl.points:
@@ -242,17 +257,26 @@ def _protocol_of_list(
     findings = [*gpl.findings, *place_findings(placed.targets_px(frame.shape), frame.shape, str(path))]
     message = "A galvo point list tells where, not when: the protocol has targets and no rows."
     findings.append(Finding("no-rows", message, "error", str(path), "Pass the MarkPoints series (.xml)."))
+    diameter = _diameter(placed, gpl, findings, str(path))
     return PhotostimProtocol(
         targets_px=placed.targets_px(frame.shape),
         image_shape_px=frame.shape,
         groups=tuple(placed.groups),
         rows=(),
-        spiral_diameter_um=one_diameter(placed.sizes_um, findings, str(path)),
+        spiral_diameter_um=diameter,
         name=path.stem,
         source=str(path),
         findings=tuple(findings),
         extra={"point_numbers": placed.numbers},
     )
+
+
+def _diameter(placed: PlacedPoints, gpl: GalvoPointList | None, findings: list[Finding], where: str) -> float | None:
+    """Return the diameter of the light on each target; that it is not known is told where volts would tell it."""
+    if not placed.sizes_um and gpl is not None and any(point.is_spiral and point.spiral_size_v for point in gpl.points):
+        message = "The spirals' size is in galvo volts, and no calibration was given: it is not known."
+        findings.append(Finding("spiral-size-unknown", message, where=where, advice="Give v_per_um and offset_v."))
+    return one_diameter(placed.sizes_um, findings, where)
 
 
 def _with_order(series: MarkPointSeries, findings: list[Finding], where: str) -> list[MarkPointRow]:

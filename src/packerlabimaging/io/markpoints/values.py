@@ -86,7 +86,7 @@ class GalvoExtent:
             if isinstance(error, ParameterError):
                 raise
             raise ParameterError(
-                f"galvo_extent_v = {given!r} is not possible. Give the volts at the image's edges: ((top, bottom), (left, right))."
+                f"galvo_extent_v = {given!r} is not possible. Give volts at the image's edges: ((top, bottom), (left, right))."
             ) from None
 
     def to_fractions(self, points_v: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.errors import ParameterError
 
 FULL_LINE_PX = 1024
-"""Pixels of a line of the full field at the imaging zoom: a smaller frame is cut from the middle of it, around the scan centre."""
+"""Pixels of a line of the full field at the imaging zoom; a smaller frame is cut from it, around the scan centre."""
 
 
 @dataclass(frozen=True, kw_only=True)

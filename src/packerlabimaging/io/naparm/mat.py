@@ -41,7 +41,8 @@ def load_struct(path: Path, name: str) -> Any:
         return found.ravel()[0]
     except Exception as error:  # a damaged file makes scipy raise almost anything
         raise FormatError(
-            f"'{path}' is not a NAPARM file (a MATLAB struct '{name}'): {type(error).__name__}: {error}. Copy it again from the rig."
+            f"'{path}' is not a NAPARM file (a MATLAB struct '{name}'): {type(error).__name__}: {error}. "
+            "Copy it again from the rig."
         ) from error
 
 

@@ -9,23 +9,20 @@ from typing import Any, ClassVar
 from packerlabimaging._check import check_choice, check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol
-from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io._xml import root_tag
+from packerlabimaging.errors import MissingFileError, PackerLabImagingError, ParameterError
 from packerlabimaging.io.markpoints import (
-    SERIES_TAGS,
     GalvoPointList,
     MarkPointSeries,
     PowerCalibration,
     SpiralCalibration,
-    read_gpl,
     read_markpoints,
 )
 from packerlabimaging.io.markpoints.describing import describe_series
 from packerlabimaging.io.markpoints.placing import galvo_diameter
 from packerlabimaging.io.markpoints.protocol import checked_shape, one_diameter, place_findings, protocol_row
 from packerlabimaging.io.naparm.field import SubField, crop_to_field
+from packerlabimaging.io.naparm.folder import galvo_points, is_naparm_xml, one_file, read_config, series_file
 from packerlabimaging.io.naparm.images import TargetImages, find_images
-from packerlabimaging.io.naparm.mat import load_struct, text
 from packerlabimaging.io.naparm.rows import read_rows
 from packerlabimaging.io.naparm.targets import (
     DEFAULT_SHAPE,
@@ -50,7 +47,7 @@ class NaparmReader(Reader):
         """Say whether ``path`` is a folder with a NAPARM series, or with its points and target images."""
         if not path.is_dir():
             return False
-        if any(_is_naparm_xml(xml) for xml in path.glob("*.xml")):
+        if any(is_naparm_xml(xml) for xml in path.glob("*.xml")):
             return True
         return any(path.glob("*_Points.mat")) and (path / "Targets").is_dir()
 
@@ -107,10 +104,10 @@ class NaparmReader(Reader):
         if not path.is_dir():
             raise MissingFileError(f"There is no folder '{path}'. Pass the NAPARM folder, not a file in it.")
         power = None if power_calibration is None else PowerCalibration.from_option(power_calibration)
-        xml = _series_file(path)
+        xml = series_file(path)
         series = read_markpoints(xml)
         findings = [*series.findings]
-        gpl = _galvo_points(path, xml.stem, findings)
+        gpl = galvo_points(path, xml.stem, findings)
         images = find_images(path)
         targets = _targets(path, xml.stem, images, plane_z_um, findings)
         shape = _image_shape(path, image_shape_px, images, targets, findings)
@@ -121,6 +118,8 @@ class NaparmReader(Reader):
             for number, (row, group) in enumerate(zip(rows.rows, rows.groups, strict=True), 1)
         )
         planned = _planned(path, series, rows.trigger, len(made), waveform_rate_hz, findings)
+        extra = {**_extra(series, gpl, targets, planned), **read_config(path, xml.stem, findings)}
+        diameter = _spiral_diameter(gpl, _calibration(gpl, v_per_um, offset_v, path, findings), path, findings)
         protocol = PhotostimProtocol(
             targets_px=targets.targets_px,
             image_shape_px=shape,
@@ -132,11 +131,11 @@ class NaparmReader(Reader):
             stim_interval_s=planned.stim_interval_s,
             row_interval_s=planned.row_interval_s if rows.trigger == "each" else None,
             weights=targets.weights,
-            spiral_diameter_um=_spiral_diameter(gpl, _calibration(gpl, v_per_um, offset_v, path, findings), path, findings),
+            spiral_diameter_um=diameter,
             name=xml.stem,
             source=str(path),
             findings=tuple(findings),
-            extra={**_extra(series, gpl, targets, planned), **_config(path, xml.stem, findings)},
+            extra=extra,
         )
         return protocol if sub_field is None else _crop(protocol, sub_field)
 
@@ -171,7 +170,7 @@ def _inspect_damaged(path: Path, error: PackerLabImagingError) -> Inspection:
     facts: dict[str, Any] = {}
     findings: list[Finding] = []
     try:
-        describe_series(read_markpoints(_series_file(path)), facts, findings)
+        describe_series(read_markpoints(series_file(path)), facts, findings)
     except PackerLabImagingError:
         facts = {}  # the error at hand tells
     findings = [finding for finding in findings if finding.code not in ("points-by-name-only", "belongs-to-naparm")]
@@ -179,57 +178,10 @@ def _inspect_damaged(path: Path, error: PackerLabImagingError) -> Inspection:
     return Inspection(str(path), NaparmReader.name, NaparmReader.kind, facts, tuple(findings))
 
 
-def _is_naparm_xml(path: Path) -> bool:
-    if root_tag(path) not in SERIES_TAGS:
-        return False
-    try:
-        with path.open("rb") as file:
-            return b'Category="NAPARM"' in file.read(1024)
-    except OSError:
-        return False
-
-
-def _one_file(folder: Path, name: str, pattern: str) -> Path | None:
-    """Find the file called ``name``, else the only one of its kind; None where there is none."""
-    if (folder / name).is_file():
-        return folder / name
-    found = sorted(file for file in folder.glob(pattern) if file.is_file())
-    if len(found) > 1:
-        names = ", ".join(file.name for file in found[:5])
-        raise AmbiguousInputError(f"'{folder}' holds several files {pattern}: {names}. Expected '{name}', or one only.")
-    return found[0] if found else None
-
-
-def _series_file(folder: Path) -> Path:
-    """Find the XML of the series: that of the folder's name, else the only series among the XML files."""
-    found = [path for path in sorted(folder.glob("*.xml")) if root_tag(path) in SERIES_TAGS]
-    named = [path for path in found if path.stem == folder.name]
-    if named or len(found) == 1:
-        return (named or found)[0]
-    if found:
-        names = ", ".join(path.name for path in found[:5])
-        raise AmbiguousInputError(f"'{folder}' holds several MarkPoints series: {names}. Keep '{folder.name}.xml' only.")
-    damaged = folder / f"{folder.name}.xml"
-    if damaged.is_file():
-        return damaged  # reading it says what is wrong
-    raise MissingFileError(f"'{folder}' holds no MarkPoints series (.xml), so its timing is not known. Copy it from the rig.")
-
-
-def _galvo_points(folder: Path, stem: str, findings: list[Finding]) -> GalvoPointList:
-    path = _one_file(folder, f"{stem}.gpl", "*.gpl")
-    if path is not None:
-        gpl = read_gpl(path)
-        findings += gpl.findings
-        return gpl
-    message = "There is no .gpl file: the size of the light on each target is not known."
-    findings.append(Finding("no-gpl", message, where=str(folder), advice="Copy it from the rig."))
-    return GalvoPointList(())
-
-
 def _targets(
     folder: Path, stem: str, images: TargetImages, plane_z_um: Sequence[float] | None, findings: list[Finding]
 ) -> NaparmTargets:
-    points = _one_file(folder, f"{stem}_Points.mat", "*_Points.mat")
+    points = one_file(folder, f"{stem}_Points.mat", "*_Points.mat")
     targets = read_target_images(images) if points is None else read_points_mat(points)
     if plane_z_um is not None:
         targets = with_depths(targets, plane_z_um, str(folder))
@@ -257,8 +209,8 @@ def _image_shape(
     shape = targets.field_shape or DEFAULT_SHAPE
     if (targets.targets_px[:, 1:].max(axis=0) > [size - 0.5 for size in shape]).any():
         raise ParameterError(
-            f"'{folder}' holds no target images, and targets beyond {shape[0]} x {shape[1]} pixels: the size of the image that they "
-            "refer to is not known. Give it: image_shape_px=(height, width)."
+            f"'{folder}' holds no target images, and targets beyond {shape[0]} x {shape[1]} pixels: the size of the image that "
+            "they refer to is not known. Give it: image_shape_px=(height, width)."
         )
     source = "as the points' offsets tell" if targets.field_shape else "which is NAPARM's own size"
     message = (
@@ -313,23 +265,6 @@ def _spiral_diameter(gpl: GalvoPointList, calibration: SpiralCalibration, folder
     """Tell the diameter of the light on each target, in micrometres."""
     sizes = {size for point in gpl.points if (size := galvo_diameter(point, calibration)) is not None}
     return one_diameter(sizes, findings, str(folder))
-
-
-def _config(folder: Path, stem: str, findings: list[Finding]) -> dict[str, Any]:
-    """Read the experiment's name from ``_Config.mat``, which holds names and paths, no timing and no power."""
-    paths = sorted(folder.glob("*_Config.mat"))
-    if not paths:
-        return {}
-    try:
-        identifier = text(load_struct(paths[0], "parameters"), "ExperimentIdentifier")
-    except FormatError as error:
-        findings.append(Finding("config-unreadable", str(error), "info", where=str(paths[0])))
-        return {}
-    if not identifier or identifier == stem:
-        return {}
-    message = f"The configuration is that of '{identifier[:60]}', the series is called '{stem}': files were renamed or mixed."
-    findings.append(Finding("identifier-differs", message, where=str(paths[0]), advice="Check that they belong together."))
-    return {"identifier": identifier}
 
 
 def _extra(series: MarkPointSeries, gpl: GalvoPointList, targets: NaparmTargets, planned: PlannedTimes) -> dict[str, Any]:

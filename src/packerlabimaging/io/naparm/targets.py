@@ -178,7 +178,8 @@ def _planes_from_images(targets: np.ndarray, images: TargetImages) -> tuple[tupl
     advice = "Copy the _Points.mat from the rig, or give plane_z_um=."
     findings = [Finding("depths-unknown", message, "error", str(images.folder), advice)]
     if several or np.any(planes == 0):
-        message = f"{several} targets are in the images of several planes, {int(np.sum(planes == 0))} in none: their plane is not known."
+        nowhere = int(np.sum(planes == 0))
+        message = f"{several} targets are in the images of several planes, {nowhere} in none: their planes are not known."
         findings.append(Finding("planes-differ", message, where=str(images.folder)))
         return (), findings
     return tuple(planes.tolist()), findings
