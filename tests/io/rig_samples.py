@@ -79,7 +79,7 @@ def write_thorsync(
     path = folder / name
     with h5py.File(path, "w") as file:
         for key, values in lines.items():
-            file.create_dataset(key, data=np.asarray(values).reshape(-1, 1), chunks=(500, 1), compression="gzip")
+            file.create_dataset(key, data=np.asarray(values).reshape(-1, 1), chunks=(min(500, n_samples), 1), compression="gzip")
         file.create_dataset("Freq/Hz", data=np.zeros((10, 1)))
         if clock is None:
             clock = np.round(5000 + np.arange(n_samples) * 20e6 / rate_hz).astype(np.uint64)
