@@ -201,6 +201,26 @@ def test_a_damaged_result_is_named_and_made_again_once_it_is_deleted(tmp_path, n
     assert experiment(tmp_path, numbers).run()["t-1"].result("scaled").tolist() == [12.0]
 
 
+def test_a_result_that_lost_bytes_is_stale_and_made_again(tmp_path, numbers):
+    made = experiment(tmp_path, numbers).run()
+    (result,) = (tmp_path / "out" / "trials" / "t-1").glob("scaled-*.npy")
+    result.write_bytes(result.read_bytes()[:-1])
+    assert reasons(made)["t-1.scaled"] == ("stale", "its result is damaged: files are missing or cut")
+    assert made.run()["t-1"].result("scaled").tolist() == [12.0]
+    assert reasons(made)["t-1.scaled"] == ("done", "")
+
+
+def test_a_lost_chunk_of_a_table_is_noticed(tmp_path):
+    (tmp_path / "cells.zarr" / "X" / "c").mkdir(parents=True)
+    for name in ("zarr.json", "X/c/0", "X/c/1"):
+        (tmp_path / "cells.zarr" / name).write_bytes(b"12345")
+    receipt = Receipt(owner="t-1", step="cells", token="0", result="cells.zarr", codec="cells", stored=(3, 15))
+    (tmp_path / "cells.zarr" / ".DS_Store").write_bytes(b"1")  # what a file manager leaves is no damage
+    assert Store(tmp_path).is_whole(receipt)
+    (tmp_path / "cells.zarr" / "X" / "c" / "1").unlink()
+    assert not Store(tmp_path).is_whole(receipt)
+
+
 @pytest.mark.parametrize("place", ["a-file", "x" * 300])
 def test_an_output_that_cannot_be_a_folder_is_told(tmp_path, numbers, place):
     (tmp_path / "a-file").write_text("")

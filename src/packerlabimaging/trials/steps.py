@@ -24,7 +24,7 @@ from packerlabimaging.trials.code import code_of, names_in
 from packerlabimaging.trials.config import TARGETS
 from packerlabimaging.trials.fingerprint import fingerprint
 from packerlabimaging.trials.results import codec_for
-from packerlabimaging.trials.store import Receipt, Store
+from packerlabimaging.trials.store import Receipt, Store, measure
 from packerlabimaging.trials.trial import Trial
 
 if TYPE_CHECKING:
@@ -52,6 +52,13 @@ class _Made:
     result: str
     codec: str
     value: Any
+
+
+@dataclass(frozen=True)
+class _Noticed:
+    """Stands for what is not stored, such as an adopted segmentation: only what was noticed about it."""
+
+    findings: list[Finding]
 
 
 class StepRunner:
@@ -110,7 +117,9 @@ class StepRunner:
             upstream = self.store.receipt(owner, step)
             if upstream is None or upstream.token != token or self.status(owner, step).state != "done":
                 return f"{name} changed"
-        return "" if self.store.has_result(receipt) else "its result is gone"
+        if not self.store.has_result(receipt):
+            return "its result is gone"
+        return "" if self.store.is_whole(receipt) else "its result is damaged: files are missing or cut"
 
     # the present values of what a receipt names
 
@@ -190,6 +199,7 @@ class StepRunner:
             token=made.token,
             result=made.result,
             codec=made.codec,
+            stored=None if step == SEGMENTATION else measure(self.store.folder / made.result),
             findings=_findings(members, used, made.value),
             **self._use(owner, step, used),
             code=self._code(owner, step),
@@ -214,7 +224,8 @@ class StepRunner:
         if config.path is not None:
             token, _ = self.store.fresh_path(SEGMENTATION, "adopted")
             result = Path(os.path.relpath(config.path, self.store.folder)).as_posix()
-            return _Made(token, result, "adopted", trials[0].adopted_segmentation())
+            adopted = [trial.adopted_segmentation() for trial in trials]
+            return _Made(token, result, "adopted", _Noticed([finding for one in adopted for finding in findings_of(one)]))
         engine = str(config.engine)
         job = self.experiment.make_job(fov, trials)
         token, folder = self.store.fresh_path(SEGMENTATION, engine)

@@ -44,6 +44,8 @@ class Receipt:
         Path of the result relative to the results folder, or of adopted data.
     codec
         How the result is written.
+    stored
+        Number of files of the result and their bytes, to notice lost or cut files; None for adopted data and engines' runs.
     inputs
         ``{"trial:input": fingerprint}`` of the inputs that the step used; None for one that was not given.
     parameters
@@ -65,6 +67,7 @@ class Receipt:
     token: str
     result: str
     codec: str
+    stored: tuple[int, int] | None = None
     inputs: Mapping[str, str | None] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     upstream: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +81,19 @@ class Receipt:
 
 def _damaged(path: Path, reason: str) -> StoreError:
     return StoreError(f"The receipt '{path}' is damaged: {reason}. Delete it to run the step again.")
+
+
+def measure(path: Path) -> tuple[int, int]:
+    """Return the number of files of a result, hidden ones left out, and the sum of their bytes."""
+    if path.is_file():
+        return 1, path.stat().st_size
+    sizes = [
+        os.stat(os.path.join(place, name)).st_size
+        for place, _, names in os.walk(path)
+        for name in names
+        if not name.startswith(".")  # what file managers leave
+    ]
+    return len(sizes), sum(sizes)
 
 
 @cache
@@ -197,6 +213,10 @@ class Store:
     def has_result(self, receipt: Receipt) -> bool:
         """Say whether a receipt's result is where it should be."""
         return (self.folder / receipt.result).exists()
+
+    def is_whole(self, receipt: Receipt) -> bool:
+        """Say whether a receipt's result has the files and bytes that it was written with: a lost chunk reads as zeros."""
+        return receipt.stored is None or receipt.stored == measure(self.folder / receipt.result)
 
     def sweep(self) -> list[Path]:
         """Delete results that no receipt names (left by killed runs or replaced since); return what was deleted."""
