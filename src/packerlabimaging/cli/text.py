@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from packerlabimaging._provenance import to_plain
 from packerlabimaging.cli import inspections as inspections_text
 from packerlabimaging.cli.inspections import print_findings
+from packerlabimaging.cli.values import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -177,11 +178,11 @@ def print_results(experiment: Experiment) -> None:
     for trial_id, found in results_to_dict(experiment).items():
         parts = []
         if "cells" in found:
-            parts.append(f"{found['cells']} cells among {found['rois']} ROIs")
+            parts.append(f"{count(found['cells'], 'cell')} among {count(found['rois'], 'ROI')}")
         if "targets" in found:
-            parts.append(f"{found['targets_matched']} of {found['targets']} targets matched")
+            parts.append(f"{found['targets_matched']:,} of {count(found['targets'], 'target')} matched")
         if "excited" in found:
-            parts.append(f"{found['excited']} ROIs called excited, {found['suppressed']} suppressed")
+            parts.append(f"{count(found['excited'], 'ROI')} called excited, {found['suppressed']:,} suppressed")
         if parts:
             print(f"{trial_id}: {'; '.join(parts)}")
 

@@ -102,10 +102,9 @@ def _text(name: str, value: Any, unit: str) -> str:
 def summary(found: Inspection) -> str:
     """Sum a recording up in one line, of what is known."""
     facts = found.facts
-    parts = {"movie": _movie, "signals": _signals, "photostim": _photostim, "segmentation": _segmentation}.get(found.kind, _any)(
-        facts
-    )
-    return ", ".join(part for part in parts if part) or "nothing could be read"
+    sums = {"movie": _movie, "signals": _signals, "photostim": _photostim, "segmentation": _segmentation}
+    parts = [part for part in sums.get(found.kind, _any)(facts) if part]
+    return ", ".join(parts or _any(facts)) or "nothing could be read"
 
 
 def _movie(facts: Mapping[str, Any]) -> list[str]:
@@ -141,7 +140,9 @@ def _signals(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _photostim(facts: Mapping[str, Any]) -> list[str]:
-    things = (("n_targets", "target"), ("n_groups", "group"), ("n_stims", "stim"))
+    things = (("n_targets", "target"), ("n_points", "point"), ("n_groups", "group"), ("n_rows", "row"), ("n_stims", "stim"))
+    if "n_targets" in facts:
+        things = tuple(pair for pair in things if pair[0] not in ("n_points", "n_rows"))
     return [count(facts[name], thing) for name, thing in things if isinstance(facts.get(name), int)]
 
 

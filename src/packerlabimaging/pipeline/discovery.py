@@ -140,9 +140,10 @@ def _search(folder: Path, depth: int, survey: Survey, *, owner: Recording | None
         survey.others.append(Other(folder, store))
         return
     files = [entry for entry in entries if not entry.name.startswith(".") and not entry.is_dir(follow_symlinks=True)]
+    here = sorted(here, key=lambda reader: reader.kind != "movie")  # files beside a movie are the movie's first
     own = [Recording(path, reader) for reader in here for path in _split_scans(folder, reader, files)]
     survey.recordings += own
-    if any(recording.kind == "photostim" for recording in own):
+    if own and all(recording.kind == "photostim" for recording in own):
         _take_all(folder, own[0], survey)
         return
     movie = next((recording for recording in own if recording.kind == "movie"), owner)

@@ -214,7 +214,7 @@ class ProtocolFacts:
 
 def by_place(movie: Path, other: Path) -> Support | None:
     """Compare places and whole names."""
-    if movie in other.parents:
+    if movie == other or movie in other.parents:
         return Support(1, "lies in the movie's folder")
     stem = movie.name if movie.is_dir() else movie.name.split(".")[0]
     if other.stem == stem or re.search(rf"(?<![A-Za-z0-9]){re.escape(stem)}(?![A-Za-z0-9])", other.name):
