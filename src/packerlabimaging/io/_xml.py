@@ -141,6 +141,9 @@ def _feed(path: Path, file: BinaryIO, make_handler: Callable[[expat.XMLParserTyp
     handler = make_handler(parser)
     parser.StartElementHandler = handler.start
     parser.EndElementHandler = handler.end
+    if isinstance(handler, ElementTree.TreeBuilder):  # a scan's XML has no text but in attributes
+        parser.buffer_text = True
+        parser.CharacterDataHandler = handler.data
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
     try:

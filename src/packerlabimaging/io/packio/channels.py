@@ -71,7 +71,7 @@ def iter_channels(channels: Sequence[Channel], *, n_samples: int = CHUNK_SAMPLES
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb", buffering=0)  # type: ignore[return-value]  # a raw file reads into our own buffer
+        return path.open("rb", buffering=0)
     except FileNotFoundError:
         raise MissingFileError(f"'{path}' is gone since it was opened. Check that its disk is still connected.") from None
 

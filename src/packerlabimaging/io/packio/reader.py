@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import Signals
 from packerlabimaging.errors import ParameterError
+from packerlabimaging.io._channel_names import distinct_names
 from packerlabimaging.io.packio.channels import PaqChannel
 from packerlabimaging.io.packio.header import SAMPLE, PaqHeader, Variant, is_packio, read_paq_header
 from packerlabimaging.io.readers import Inspection, Kind, Reader
@@ -47,14 +48,14 @@ class PackIOReader(Reader):
         if options:
             raise ParameterError(f"The reader 'packio' has no option '{next(iter(options))}'. Options: variant.")
         header = read_paq_header(path, variant=variant)
-        names, findings = _distinct_names(header)
+        names, findings = distinct_names(header.names, where=str(header.path))
         channels = [PaqChannel(header, index, name=name) for index, name in enumerate(names)]
         return Signals(channels, source=str(path), findings=[*_header_findings(header), *findings])
 
     def inspect(self, path: Path) -> Inspection:
         """Describe a recording from its header."""
         header = read_paq_header(path)
-        names, findings = _distinct_names(header)
+        names, findings = distinct_names(header.names, where=str(header.path))
         facts = {
             "variant": header.variant,
             "rate_hz": header.rate_hz,
@@ -89,18 +90,3 @@ def _header_findings(header: PaqHeader) -> list[Finding]:
     if header.n_samples == 0:
         findings.append(Finding("no-samples", "The file holds a header but no sample.", "error", where, "Copy it again."))
     return findings
-
-
-def _distinct_names(header: PaqHeader) -> tuple[list[str], list[Finding]]:
-    """Name channels that have no name, or another's, after their number."""
-    names: list[str] = []
-    findings = []
-    for index, recorded in enumerate(header.names):
-        name = recorded
-        while not name or name in names or (name != recorded and name in header.names):
-            name = f"{name or 'channel'}-{index}"
-        if name != recorded:
-            message = f"Channel {index} is recorded as '{recorded}', which is empty or taken; it is called '{name}' here."
-            findings.append(Finding("channel-renamed", message, where=str(header.path)))
-        names.append(name)
-    return names, findings
