@@ -28,6 +28,8 @@ class ScanImageArrangement:
         Names and numbers of the channels that were saved, in the file's order.
     interleaving
         How the pages follow one another.
+    frames_per_volume
+        Pages of one channel that the scanner made in the time of a volume, whether or not those of the flyback were saved.
     n_volumes
         Volumes that were to be taken, None where it does not say.
     n_averaged
@@ -41,15 +43,11 @@ class ScanImageArrangement:
     channels: tuple[str, ...]
     channel_numbers: tuple[int, ...]
     interleaving: Interleaving
+    frames_per_volume: int
     n_volumes: int | None
     n_averaged: int
     slow_stack: bool
     frame_rate_hz: float | None
-
-    @property
-    def images_per_volume(self) -> int:
-        """Pages of one channel in a volume, flyback included."""
-        return self.interleaving.images_per_time // self.interleaving.n_channels
 
 
 def arrange(header: ScanImageHeader) -> ScanImageArrangement:
@@ -69,6 +67,7 @@ def arrange(header: ScanImageHeader) -> ScanImageArrangement:
         channels=names,
         channel_numbers=numbers,
         interleaving=Interleaving(len(numbers), n_planes, n_flyback, n_repeats),
+        frames_per_volume=n_planes * n_repeats + n_flyback,
         n_volumes=header.count(
             "hStackManager.actualNumVolumes", "hStackManager.numVolumes", "hFastZ.numVolumes", "fastZNumVolumes"
         ),

@@ -138,7 +138,7 @@ class ScanImageReader(Reader):
         channel = choose_channel(chosen.channel, channels[0], source, numbers=channels[1])
         plane = choose_plane(chosen.plane, layout.n_planes, source)
         images = layout.images(files.n_images, channel=channel, plane=plane)
-        if not images:
+        if not len(images):
             raise FormatError(
                 f"'{path}' holds {files.n_images} pages. Expected at least one volume of {layout.images_per_time} (channels x "
                 "frames of a volume): the recording was stopped within the first, or the header is wrong. Use reader='tiff' then."

@@ -152,7 +152,7 @@ class Recording:
         rate = self.measured_hz or (None if nominal is None else nominal / self.arrangement.n_averaged)
         if rate is None or self.arrangement.slow_stack or self.arrangement.interleaving.n_repeats > 1:
             return None, False
-        return rate / self.arrangement.images_per_volume, self.measured_hz is not None
+        return rate / self.arrangement.frames_per_volume, self.measured_hz is not None
 
 
 def _acquired(text: str) -> datetime | None:
@@ -173,7 +173,8 @@ def _flyback(
     layout = arrangement.interleaving
     if n_flyback is not None:
         given = check_count("n_flyback", n_flyback, zero=True)
-        return replace(arrangement, interleaving=replace(layout, n_flyback=given)), []
+        n_frames = max(arrangement.frames_per_volume, layout.n_planes * layout.n_repeats + given)
+        return replace(arrangement, interleaving=replace(layout, n_flyback=given), frames_per_volume=n_frames), []
     first, last = ends[0][0].number, ends[0][1].number
     if first is None or last is None or arrangement.n_averaged > 1 or last < first:
         return arrangement, []
