@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -119,22 +120,34 @@ def _stream_serial(movie: Movie, reducers: Mapping[str, Reducer], starts: range,
 def _stream_threads(movie: Movie, reducers: Mapping[str, Reducer], starts: range, size: int, workers: int, report: Any) -> None:
     parallel = {name: reducer for name, reducer in reducers.items() if not reducer.ordered}
     ordered = [reducer for reducer in reducers.values() if reducer.ordered]
+    buffers: SimpleQueue[np.ndarray] = SimpleQueue()  # read into again and again: fresh memory costs more than the reading
+    for _ in range(workers + bool(ordered)):
+        buffers.put(np.empty((min(size, movie.n_frames), *movie.frame_shape_px), movie.dtype))
 
     def work(start: int) -> tuple[int, np.ndarray | None, dict[str, Reducer]]:
-        chunk = movie.read(start, min(start + size, movie.n_frames))
+        stop = min(start + size, movie.n_frames)
         parts = {name: reducer.fresh() for name, reducer in parallel.items()}
-        for part in parts.values():
-            part.update(chunk, start)
-        return start, chunk if ordered else None, parts
+        buffer, kept = buffers.get(), False
+        try:
+            chunk = movie.read(start, stop, out=buffer[: stop - start])
+            for part in parts.values():
+                part.update(chunk, start)
+            kept = bool(ordered)
+        finally:
+            if not kept:  # also after an error: the other threads wait for it
+                buffers.put(buffer)
+        return start, buffer if kept else None, parts
 
     def collect(future: Future[tuple[int, np.ndarray | None, dict[str, Reducer]]]) -> None:
-        start, chunk, parts = future.result()
+        start, buffer, parts = future.result()
+        stop = min(start + size, movie.n_frames)
         for name, part in parts.items():
             parallel[name].merge(part)
-        if chunk is not None:
+        if buffer is not None:
             for reducer in ordered:
-                reducer.update(chunk, start)
-        report(min(start + size, movie.n_frames), movie.n_frames)
+                reducer.update(buffer[: stop - start], start)
+            buffers.put(buffer)
+        report(stop, movie.n_frames)
 
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[tuple[int, np.ndarray | None, dict[str, Reducer]]]] = deque()
@@ -150,29 +163,24 @@ def _is_small_integer(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "ui" and dtype.itemsize <= 2
 
 
-def _exact_sums(chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return sum and sum of squares over time of integers up to 16 bits, exactly, as int64.
+def _integer_projections(chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return sum and sum of squares over time of integers up to 16 bits, exactly, as int64, and their maximum and minimum."""
+    from packerlabimaging.core._kernels import project
 
-    Sums and single squares fit into 32 bits (of up to 32,768 frames at a time), which is twice as fast as 64.
-    """
-    narrow = np.uint32 if chunk.dtype.kind == "u" else np.int32
-    total = np.zeros(chunk.shape[1:], np.int64)
-    for start in range(0, len(chunk), 32_768):
-        total += chunk[start : start + 32_768].sum(axis=0, dtype=narrow)
-    squares = np.zeros(chunk.shape[1:], np.int64)
-    square = np.empty(chunk.shape[1:], narrow)
-    for frame in chunk:
-        np.multiply(frame, frame, out=square, dtype=narrow)
-        squares += square
-    return total, squares
+    flat = chunk.reshape(len(chunk), -1)
+    total, squares = np.zeros(flat.shape[1], np.int64), np.zeros(flat.shape[1], np.int64)
+    highest, lowest = flat[0].copy(), flat[0].copy()
+    project(flat, total, squares, highest, lowest)
+    shape = chunk.shape[1:]
+    return total.reshape(shape), squares.reshape(shape), highest.reshape(shape), lowest.reshape(shape)
 
 
-def _float_sums(chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _float_projections(chunk: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     squares = np.zeros(chunk.shape[1:], np.float64)
     for frame in chunk:
         values = frame.astype(np.float64)
         squares += values * values
-    return chunk.sum(axis=0, dtype=np.float64), squares
+    return chunk.sum(axis=0, dtype=np.float64), squares, chunk.max(axis=0), chunk.min(axis=0)
 
 
 class Projections(Reducer):
@@ -209,8 +217,8 @@ class Projections(Reducer):
             chunk = chunk if keep.all() else chunk[keep]
         if len(chunk) == 0:
             return
-        total, squares = _exact_sums(chunk) if _is_small_integer(chunk.dtype) else _float_sums(chunk)
-        self._absorb(len(chunk), total, squares, chunk.max(axis=0), chunk.min(axis=0))
+        project = _integer_projections if _is_small_integer(chunk.dtype) else _float_projections
+        self._absorb(len(chunk), *project(chunk))
 
     def _absorb(self, n_frames: int, total: Any, squares: Any, maximum: Any, minimum: Any) -> None:
         if self.n_frames == 0:
@@ -274,7 +282,15 @@ class FovTrace(_Traces):
         return FovTrace()
 
     def update(self, chunk: np.ndarray, start: int) -> None:
-        self._pieces[start] = chunk.reshape(len(chunk), -1).mean(axis=1, dtype=np.float64).astype(np.float32)
+        from packerlabimaging.core._kernels import sum_frames
+
+        flat = chunk.reshape(len(chunk), -1)
+        if _is_small_integer(chunk.dtype):
+            sums = np.empty(len(chunk), np.int64)
+            sum_frames(flat, sums)
+        else:
+            sums = flat.sum(axis=1, dtype=np.float64)
+        self._pieces[start] = (sums / flat.shape[1]).astype(np.float32)
 
 
 class RoiTraces(_Traces):
