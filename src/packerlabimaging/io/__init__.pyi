@@ -1,5 +1,6 @@
 from .binary import BinaryMovie, BinaryWriter
-from .naparm import write_naparm
+from .markpoints import read_gpl, read_markpoints, write_gpl, write_markpoints
+from .naparm import SubField, crop_to_field, write_naparm
 from .packio import PaqWriter, write_paq
 from .prairieview import PrairieViewWriter, read_prairieview_metadata
 from .readers import (
@@ -25,6 +26,8 @@ __all__ = [
     "PaqWriter",
     "PrairieViewWriter",
     "Reader",
+    "SubField",
+    "crop_to_field",
     "find_frames",
     "find_reader",
     "frames_of_files",
@@ -33,11 +36,15 @@ __all__ = [
     "open_segmentation",
     "open_signals",
     "open_table",
+    "read_gpl",
+    "read_markpoints",
     "read_photostim",
     "read_prairieview_metadata",
     "read_rois",
     "read_table",
     "register_reader",
+    "write_gpl",
+    "write_markpoints",
     "write_naparm",
     "write_paq",
     "write_table",

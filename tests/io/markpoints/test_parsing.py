@@ -103,15 +103,18 @@ def test_other_files(tmp_path):
         read_gpl(tmp_path / "none.gpl")
 
 
-numbers = st.floats(-1e6, 1e6).map(lambda value: float(f"{value:.15g}"))
-positive = st.floats(0, 1e6).map(lambda value: float(f"{value:.15g}"))
+numbers = st.floats(-1e6, 1e6)
+positive = st.floats(0, 1e6)
 names = st.text("abc XYZ_09<>&\"'µ∞", max_size=12).map(str.strip)
 points = st.builds(
     MarkPoint,
     index=st.integers(0, 99),
     x=numbers | st.none(),
     y=numbers | st.none(),
+    z_um=numbers | st.none(),
     is_spiral=st.booleans(),
+    spiral_height=numbers | st.none(),
+    attributes=st.dictionaries(st.sampled_from(["Custom", "Label"]), names, max_size=1),
     spiral_width=numbers | st.none(),
     spiral_size_um=numbers | st.none(),
 )
@@ -127,7 +130,8 @@ series_rows = st.builds(
     all_at_once=st.booleans() | st.none(),
     trigger=st.sampled_from(["None", "First Repetition"]),
     points=st.lists(points, max_size=3).map(tuple),
-    attributes=st.dictionaries(st.sampled_from(["UncagingLaser", "SpiralRevolutions", "Use3D"]), names),
+    attributes=st.dictionaries(st.sampled_from(["UncagingLaser", "TriggerSelection", "parameterSet"]), names),
+    point_attributes=st.dictionaries(st.sampled_from(["SpiralRevolutions", "Use3D"]), names),
 )
 
 
@@ -140,7 +144,9 @@ series_rows = st.builds(
         iteration_delay_ms=positive,
         category=names,
         name=names,
+        all_at_once=st.booleans() | st.none(),
         saved_with_scan=st.booleans(),
+        attributes=st.dictionaries(st.just("CalcFunctMap"), names),
     )
 )
 def test_series_round_trip(tmp_path_factory, series):
@@ -160,6 +166,7 @@ galvo_points = st.builds(
     spiral_size_v=numbers | st.none(),
     spiral_size_um=numbers | st.none(),
     spiral_revolutions=numbers | st.none(),
+    attributes=st.dictionaries(st.sampled_from(["ActivityType", "UncagingLaser", "Duration"]), names),
 )
 
 

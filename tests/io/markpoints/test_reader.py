@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.errors import (
     AmbiguousInputError,
     FormatError,
@@ -17,7 +18,14 @@ from packerlabimaging.errors import (
     ParameterError,
 )
 from packerlabimaging.io import find_reader, inspect_path, read_photostim
-from packerlabimaging.io.markpoints import MarkPointsReader, PowerCalibration, SpiralCalibration, read_gpl
+from packerlabimaging.io.markpoints import (
+    MarkPointsReader,
+    PowerCalibration,
+    SpiralCalibration,
+    series_of_protocol,
+    write_gpl,
+    write_markpoints,
+)
 
 ROW = (
     '<PVMarkPointElement Repetitions="{shots}" UncagingLaser="Fidelity" UncagingLaserPower="{power}" '
@@ -335,7 +343,76 @@ def test_damaged_files_give_only_our_errors(tmp_path_factory, data):
         MarkPointsReader().open(paths[0], galvo_extent_v=EXTENT).shots()
 
 
-def test_read_and_written_lists_agree_with_the_reader(tmp_path):
-    path = write(tmp_path, GPL, "a.gpl")
-    points = read_gpl(path).points
-    assert [point.spiral_size_v for point in points] == [0.3, 0.3, None]
+PIXELS = st.integers(-8, 800).map(lambda value: value / 4)
+MILLISECONDS = st.integers(1, 40_000).map(lambda value: value / 1000)
+
+
+@st.composite
+def protocols(draw):
+    count = draw(st.integers(1, 6))
+    places = draw(
+        st.lists(st.tuples(st.sampled_from([0.0, 12.5, -30.0]), PIXELS, PIXELS), min_size=count, max_size=count, unique=True)
+    )
+    members = st.lists(st.integers(0, count - 1), min_size=1, max_size=count, unique=True).map(tuple)
+    groups = draw(st.lists(members, min_size=1, max_size=4, unique=True))
+    rows = [
+        PhotostimRow(
+            group=draw(st.integers(0, len(groups) - 1)),
+            n_shots=draw(st.integers(1, 9)),
+            shot_duration_s=draw(MILLISECONDS) / 1000,
+            inter_shot_s=draw(MILLISECONDS) / 1000,
+            initial_delay_s=draw(MILLISECONDS) / 1000,
+            power=draw(st.none() | st.floats(0, 1000)),
+            all_at_once=draw(st.booleans()),
+        )
+        for _ in range(draw(st.integers(1, 5)))
+    ]
+    return PhotostimProtocol(
+        targets_px=np.array(places),
+        image_shape_px=(draw(st.integers(1, 300)), draw(st.integers(1, 300))),
+        groups=groups,
+        rows=rows,
+        n_stims=draw(st.integers(0, 100)),
+        trigger=draw(st.sampled_from(["once", "each"])),
+        spiral_diameter_um=draw(st.none() | st.floats(1, 60)),
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(protocols())
+def test_a_protocol_survives_writing_and_reading(tmp_path_factory, given):
+    folder = tmp_path_factory.mktemp("series")
+    first = MarkPointsReader().open(
+        write_markpoints(folder / "a.xml", series_of_protocol(given)), image_shape_px=given.image_shape_px
+    )
+    places = [[given.targets_px[target].tolist() for target in given.groups[row.group]] for row in given.rows]
+    for row, old, expected in zip(first.rows, given.rows, places, strict=True):
+        np.testing.assert_allclose(first.targets_px[list(first.groups[row.group])], expected, atol=1e-9)
+        for name in ("n_shots", "shot_duration_s", "inter_shot_s", "initial_delay_s"):
+            assert getattr(row, name) == pytest.approx(getattr(old, name), rel=1e-12)
+        assert row.power == old.power
+        assert row.all_at_once == (old.all_at_once or len(expected) == 1)
+    assert (first.n_stims, first.spiral_diameter_um) == (given.n_stims, given.spiral_diameter_um)
+    assert first.trigger == (given.trigger if len(given.rows) > 1 else "once")
+    second = MarkPointsReader().open(
+        write_markpoints(folder / "b.xml", series_of_protocol(first)), image_shape_px=given.image_shape_px
+    )
+    np.testing.assert_allclose(second.targets_px, first.targets_px, atol=1e-9)
+    assert (second.rows, second.groups, second.n_stims, second.trigger) == (
+        first.rows,
+        first.groups,
+        first.n_stims,
+        first.trigger,
+    )
+    assert [finding.code for finding in second.findings] == [finding.code for finding in first.findings]
+
+
+def test_what_a_series_can_not_hold(tmp_path):
+    made = PhotostimProtocol(
+        targets_px=np.zeros((1, 3)), image_shape_px=(4, 4), groups=((0,),), rows=(), lead_in_s=0.001, n_stims=1
+    )
+    with pytest.raises(ParameterError, match="lead_in_s be 0"):
+        series_of_protocol(made)
+    path = write_gpl(tmp_path / "a.gpl", [])
+    with pytest.raises(ParameterError, match="never overwritten"):
+        write_gpl(path, [])

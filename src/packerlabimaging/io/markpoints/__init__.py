@@ -6,6 +6,7 @@ scan fractions of the frame.
 """
 
 from packerlabimaging.io.markpoints.parsing import GPL_TAG, SERIES_TAGS, parse_indices, read_gpl, read_markpoints
+from packerlabimaging.io.markpoints.protocol import series_of_protocol
 from packerlabimaging.io.markpoints.reader import MarkPointsReader
 from packerlabimaging.io.markpoints.resolving import resolve_indices, rows_by_trigger, zero_based
 from packerlabimaging.io.markpoints.values import (
@@ -41,6 +42,7 @@ __all__ = [
     "read_markpoints",
     "resolve_indices",
     "rows_by_trigger",
+    "series_of_protocol",
     "write_gpl",
     "write_markpoints",
     "zero_based",

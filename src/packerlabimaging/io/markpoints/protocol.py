@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.photostim import PhotostimRow
+from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.errors import FormatError, ParameterError
-from packerlabimaging.io.markpoints.values import MarkPointRow, PowerCalibration
+from packerlabimaging.io.markpoints.values import MarkPoint, MarkPointRow, MarkPointSeries, PowerCalibration
 
 MAX_ROW_MS = 3_600_000.0
 """A shot or delay of more than an hour makes no sense."""
@@ -96,3 +96,46 @@ def one_diameter(sizes_um: set[float], findings: list[Finding], where: str) -> f
         message = f"A spiral of {diameter:g} um is not plausible: the calibration from volts is probably another rig's."
         findings.append(Finding("implausible-spiral", message, where=where, advice="Give v_per_um and offset_v."))
     return diameter
+
+
+def milliseconds(seconds: float) -> float:
+    """Return milliseconds without the last digits of the product, so that 0.035 s is 35 ms."""
+    return float(f"{1000 * seconds:.15g}")
+
+
+def series_of_protocol(protocol: PhotostimProtocol) -> MarkPointSeries:
+    """Return a protocol as a series saved with a scan, to be written by :func:`write_markpoints`.
+
+    Raises
+    ------
+    ParameterError
+        If a series can't hold it: its number of stims is not known, or it starts with dark time.
+    """
+    if protocol.n_stims is None or protocol.lead_in_s:
+        raise ParameterError(
+            f"A MarkPoints series can't hold {protocol!r}: n_stims must be known, and lead_in_s be 0. Write it with write_naparm."
+        )
+    height, width = protocol.image_shape_px
+    numbers = protocol.extra.get("point_numbers") or list(range(1, protocol.n_targets + 1))
+    points = tuple(
+        MarkPoint(int(number), (x + 0.5) / width, (y + 0.5) / height, z or None, spiral_size_um=protocol.spiral_diameter_um)
+        for number, (z, y, x) in zip(numbers, protocol.targets_px.tolist(), strict=True)
+    )
+    unwaited = any(finding.code == "no-trigger" for finding in protocol.findings)
+    rows = tuple(
+        MarkPointRow(
+            repetitions=row.n_shots,
+            duration_ms=milliseconds(row.shot_duration_s),
+            inter_point_delay_ms=milliseconds(row.inter_shot_s),
+            initial_delay_ms=milliseconds(row.initial_delay_s),
+            power=row.power,
+            indices=tuple(points[target].index for target in protocol.groups[row.group]),
+            points_name=f"Group {row.group + 1}",
+            all_at_once=row.all_at_once,
+            trigger="First Repetition" if not unwaited and (number == 0 or protocol.trigger == "each") else "None",
+            points=tuple(points[target] for target in protocol.groups[row.group]),
+        )
+        for number, row in enumerate(protocol.rows)
+    )
+    delay_ms = milliseconds(float(protocol.extra.get("iteration_delay_s", 0)))
+    return MarkPointSeries(rows, protocol.n_stims, delay_ms, name=protocol.name, saved_with_scan=True)

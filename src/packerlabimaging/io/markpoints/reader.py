@@ -125,11 +125,30 @@ class MarkPointsReader(Reader):
                 describe_list(read_gpl(path), facts, findings)
             else:
                 xml, n_files = _series_file(path)
+                series = read_markpoints(xml)
                 facts |= {"series_files": n_files}
-                describe_series(read_markpoints(xml), facts, findings)
+                describe_series(series, facts, findings)
+                if any(row.points for row in series.rows) and series.category != NAPARM:
+                    self._describe_placed(xml, facts, findings)
         except PackerLabImagingError as error:
             findings.append(Finding("unreadable", str(error), "error", where=str(path)))
         return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
+
+    def _describe_placed(self, xml: Path, facts: dict[str, Any], findings: list[Finding]) -> None:
+        """Add what is known once the points are on the image; what keeps them from it is a finding."""
+        try:
+            protocol = self.open(xml)
+        except PackerLabImagingError as error:
+            findings.append(Finding("not-placed", str(error), where=str(xml)))
+            return
+        facts |= {
+            "n_targets": protocol.n_targets,
+            "n_groups": protocol.n_groups,
+            "trigger": protocol.trigger,
+            "stim_duration_s": protocol.stim_duration_s,
+            "image_shape_px": list(protocol.image_shape_px),
+        }
+        findings += [finding for finding in protocol.findings if finding not in findings]
 
 
 def _is_own_series(path: Path) -> bool:

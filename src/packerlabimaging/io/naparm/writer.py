@@ -16,6 +16,7 @@ from packerlabimaging.io.markpoints import (
     write_gpl,
     write_markpoints,
 )
+from packerlabimaging.io.markpoints.protocol import milliseconds
 from packerlabimaging.io.markpoints.writing import GPL_CONSTANTS
 from packerlabimaging.io.naparm.targets import drawn_pixels, drawn_values
 from packerlabimaging.io.naparm.waveforms import planned_length, write_waveforms
@@ -111,9 +112,9 @@ def _series(protocol: PhotostimProtocol) -> MarkPointSeries:
         rows.append(
             MarkPointRow(
                 repetitions=row.n_shots,
-                duration_ms=_milliseconds(row.shot_duration_s),
-                inter_point_delay_ms=_milliseconds(row.inter_shot_s),
-                initial_delay_ms=_milliseconds(row.initial_delay_s),
+                duration_ms=milliseconds(row.shot_duration_s),
+                inter_point_delay_ms=milliseconds(row.inter_shot_s),
+                initial_delay_ms=milliseconds(row.initial_delay_s),
                 power=row.power,
                 indices=(row.group + 1,),
                 points_name=f"Point {row.group + 1}",
@@ -131,13 +132,8 @@ def _series(protocol: PhotostimProtocol) -> MarkPointSeries:
     n_repeats = len(protocol.rows) // protocol.n_groups
     name = f"{protocol.n_groups}Patterns_{n_repeats}Repeats_x{protocol.rows[0].n_shots}ShotPerPattern"
     name = str(protocol.extra.get("series_name", name))
-    delay_ms = _milliseconds(float(protocol.extra.get("iteration_delay_s", 0)))
+    delay_ms = milliseconds(float(protocol.extra.get("iteration_delay_s", 0)))
     return MarkPointSeries(tuple(rows), int(protocol.n_stims or 0), delay_ms, "NAPARM", name)
-
-
-def _milliseconds(seconds: float) -> float:
-    """Return milliseconds without the last digits of the product, so that 0.035 s is 35 ms."""
-    return float(f"{1000 * seconds:.15g}")
 
 
 def _row_attributes(laser: str, line: str, waits: bool) -> dict[str, str]:
