@@ -154,6 +154,8 @@ def _map_columns(table: VoltageTable, settings: VoltageSettings | None) -> tuple
         ]
     recorded = settings.recorded
     by_name = {signal.name: signal for signal in recorded}
+    if tuple(signal.name for signal in recorded) == written:
+        return recorded, []
     if len(by_name) == len(recorded) and sorted(by_name) == sorted(written):
         return [by_name[name] for name in written], []
     if len(recorded) != len(written):

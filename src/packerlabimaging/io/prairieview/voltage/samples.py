@@ -169,14 +169,18 @@ class VoltageTable:
         raise FormatError(f"'{self.path}' became shorter after it was opened. Wait until it has been copied completely.")
 
     def _parse(self, text: bytes, column: int) -> np.ndarray | None:
+        """Return the numbers of a column; None where they, or the times beside them, are no numbers."""
         import pandas as pd
 
-        kinds: dict[str, Any] = {"header": None, "usecols": [column], "dtype": np.float64, "encoding": "latin-1"}
+        columns = sorted({0, column})
+        kinds: dict[str, Any] = {"header": None, "usecols": columns, "dtype": np.float64, "encoding": "latin-1"}
         try:
-            parsed = pd.read_csv(io.BytesIO(text), skipinitialspace=True, engine="c", **kinds)
+            parsed = pd.read_csv(io.BytesIO(text), skipinitialspace=True, engine="c", **kinds).to_numpy()
         except ValueError:  # pandas' own errors are ValueErrors too
             return None
-        return parsed.iloc[:, 0].to_numpy()
+        if np.isnan(parsed).any() and b"nan" not in text.lower():  # an empty field, or one that ends in bytes that are no text
+            return None
+        return parsed[:, -1]
 
 
 class VoltageChannel(Channel):
