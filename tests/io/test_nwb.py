@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def write(
     pynwb = pytest.importorskip("pynwb")
     from pynwb.ophys import DfOverF, Fluorescence, ImageSegmentation, OpticalChannel
 
-    start = datetime(2024, 3, 1, tzinfo=timezone.utc)
+    start = datetime(2024, 3, 1, tzinfo=UTC)
     file = pynwb.NWBFile(session_description=description, identifier="x", session_start_time=start)
     imaging = file.create_imaging_plane(
         name="ImagingPlane",
@@ -52,7 +52,8 @@ def write(
     if dimension is not None:
         file.add_acquisition(
             pynwb.ophys.TwoPhotonSeries(
-                name="movie", imaging_plane=imaging, timestamps=np.arange(3.0), dimension=dimension, external_file=["a.tif"], unit="n.a.",
+                name="movie", imaging_plane=imaging, timestamps=np.arange(3.0), dimension=dimension,
+                external_file=["a.tif"], unit="n.a.",
                 format="external", starting_frame=[0],
             )
         )  # fmt: skip

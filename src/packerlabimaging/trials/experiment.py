@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from packerlabimaging.errors import (
 )
 from packerlabimaging.io.readers import find_reader, open_segmentation
 from packerlabimaging.io.rois import read_rois
+from packerlabimaging.io.suite2p import Recording, check_single, split_run
 from packerlabimaging.segmentation.engine import EngineJob, complete_settings, engines, get_engine, load_run
 from packerlabimaging.trials.config import TARGETS, ExperimentConfig, SegmentationConfig
 from packerlabimaging.trials.results import codec_named
@@ -180,14 +181,24 @@ class Experiment:
         if config is None or config.path is None:
             return None
         found = open_segmentation(config.path, reader=config.reader)
-        members = [member.id for member in self.trials_of(trial.fov)]
+        if not found.has_traces:
+            raise ParameterError(
+                f"The segmentation '{config.path}' holds ROIs but no traces, so that it can't be adopted. Have the traces "
+                "extracted: [segmentation] engine = 'masks', rois = '...', or run(engine='masks', rois=...)."
+            )
+        members = self.trials_of(trial.fov)
         if trial.id in found.trial_frames:
-            return found.of_trial(trial.id)
+            return _in_frame_of(trial, found.of_trial(trial.id))
+        if found.extra.get("files") and (found.extra.get("frames_per_file") or len(members) > 1):
+            recordings = [_recording(member, counted=member is trial) for member in members]
+            if len(members) > 1 or len(found.extra["files"]) > 1:
+                return _in_frame_of(trial, split_run(found, recordings).of_trial(trial.id))
         if len(members) == 1:
-            return found
+            return _in_frame_of(trial, check_single(found, _recording(trial, counted=True)))
         raise ParameterError(
             f"The segmentation '{config.path}' does not say which of its frames belong to which trial, and the trials "
-            f"{', '.join(members)} share it. Adopt it for a single trial, or run an engine on all of them."
+            f"{', '.join(member.id for member in members)} share it. Adopt it for a single trial, or run an engine on "
+            "all of them."
         )
 
     def make_job(self, fov: str, trials: Iterable[Trial]) -> EngineJob:
@@ -220,7 +231,7 @@ class Experiment:
         if rois is None:
             return None
         if rois != TARGETS:
-            return read_rois(rois)
+            return read_rois(rois, frame_shape_px=trial.movie.frame_shape_px)
         if not hasattr(trial, "target_discs"):
             raise ConfigError(f"rois = 'targets', but trial '{trial.id}' ({trial.type_name}) has no targets. Give a label image.")
         discs: RoiSet = trial.target_discs
@@ -386,3 +397,26 @@ class Experiment:
                 f"The result of step '{receipt.step}' of '{receipt.owner}' is damaged: '{path}' "
                 f"({type(error).__name__}: {error}). Delete it and run again."
             ) from error
+
+
+def _recording(trial: Any, *, counted: bool) -> Recording:
+    """Return what is known of a trial's movie; it is opened only where its frames are to be ``counted``."""
+    if not trial.has_input("movie"):
+        return Recording(trial.id)
+    path = trial.inputs["movie"].path
+    return (
+        Recording(trial.id, path, trial.movie.n_frames, trial.movie.metadata.n_planes) if counted else Recording(trial.id, path)
+    )
+
+
+def _in_frame_of(trial: Any, found: Segmentation) -> Segmentation:
+    """Return an adopted segmentation whose frames are as large as those of the trial's movie."""
+    if not trial.has_input("movie") or found.rois.frame_shape_px == trial.movie.frame_shape_px:
+        return found
+    if any(finding.code == "frame-size-unknown" for finding in found.findings):
+        findings = tuple(finding for finding in found.findings if finding.code != "frame-size-unknown")
+        return replace(found, rois=replace(found.rois, frame_shape_px=trial.movie.frame_shape_px), findings=findings)
+    raise ParameterError(
+        f"The segmentation '{found.source}' is of frames of {found.rois.frame_shape_px} px, the movie of trial '{trial.id}' has "
+        f"{trial.movie.frame_shape_px}. They are not of the same recording. Give the segmentation of this field of view."
+    )

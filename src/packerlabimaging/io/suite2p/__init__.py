@@ -2,5 +2,6 @@
 
 from packerlabimaging.io.suite2p.frames import find_frames, frames_of_files
 from packerlabimaging.io.suite2p.reader import Suite2pReader
+from packerlabimaging.io.suite2p.trials import Recording, check_single, split_run
 
-__all__ = ["Suite2pReader", "find_frames", "frames_of_files"]
+__all__ = ["Recording", "Suite2pReader", "check_single", "find_frames", "frames_of_files", "split_run"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from packerlabimaging.core.segmentation import Segmentation
@@ -77,26 +77,17 @@ def find_frames(segmentation: Segmentation, path: str | Path) -> tuple[int, int]
         If the run's own accounting is missing or wrong, see :func:`frames_of_files`.
     """
     ranges = frames_of_files(segmentation)
-    wanted = _parts(str(path))
-    best = 0
-    found: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for file, frames in ranges.items():
-        parts = _parts(file)
-        for end in range(1, len(parts) + 1):  # the file itself, or any folder above it
-            shared = _shared_tail(parts[:end], wanted)
-            if shared > best:
-                best, found = shared, {}
-            if shared == best > 0:
-                found.setdefault(parts[:end], []).append(frames)
+    files = list(ranges)
+    found, _ = matching_files(files, str(path))
     if not found:
         raise MissingInputError(
-            f"The Suite2p run '{segmentation.source}' did not read '{path}'. It read: {', '.join(_shortened(list(ranges)))}. "
+            f"The Suite2p run '{segmentation.source}' did not read '{path}'. It read: {', '.join(shortened(files))}. "
             "Give the path as it was then, or the frames by hand."
         )
     if len(found) > 1:
-        places = ", ".join("/".join(parts) for parts in found)
+        places = ", ".join(shortened(["/".join(parts) for parts in found]))
         raise AmbiguousInputError(f"'{path}' fits several recordings of the Suite2p run '{segmentation.source}': {places}.")
-    pieces = next(iter(found.values()))
+    pieces = [ranges[files[index]] for index in next(iter(found.values()))]
     if any(stop != start for (_, stop), (start, _) in zip(pieces, pieces[1:], strict=False)):
         raise AmbiguousInputError(
             f"The files of '{path}' are not next to each other in the Suite2p run '{segmentation.source}', so that they are no "
@@ -105,7 +96,33 @@ def find_frames(segmentation: Segmentation, path: str | Path) -> tuple[int, int]
     return pieces[0][0], pieces[-1][1]
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def matching_files(files: Sequence[str], path: str) -> tuple[dict[tuple[str, ...], list[int]], int]:
+    """Find the recordings of a run that share the most trailing names with a path.
+
+    Returns
+    -------
+    groups, shared
+        For each place, a file or a folder, that shares the most: positions of its files in ``files``. And how many names those
+        share; 0 where none does.
+    """
+    wanted = parts_of(path)
+    best = 0
+    found: dict[tuple[str, ...], list[int]] = {}
+    for index, file in enumerate(files):
+        parts = parts_of(file)
+        for end in range(1, len(parts) + 1):  # the file itself, or any folder above it
+            if not wanted or parts[end - 1] != wanted[-1]:
+                continue
+            shared = _shared_tail(parts[:end], wanted)
+            if shared > best:
+                best, found = shared, {}
+            if shared == best > 0:
+                found.setdefault(parts[:end], []).append(index)
+    return found, best
+
+
+def parts_of(path: str) -> tuple[str, ...]:
+    """Return the names that a path is made of, whatever system wrote it."""
     return PurePosixPath(path.replace("\\", "/")).parts
 
 
@@ -118,5 +135,6 @@ def _shared_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
     return shared
 
 
-def _shortened(names: list[str]) -> list[str]:
+def shortened(names: list[str]) -> list[str]:
+    """Return a few of many names, for messages."""
     return names if len(names) <= 6 else [*names[:3], "...", *names[-2:]]
