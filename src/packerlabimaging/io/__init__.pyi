@@ -2,7 +2,7 @@ from .binary import BinaryMovie, BinaryWriter
 from .markpoints import read_gpl, read_markpoints, write_gpl, write_markpoints
 from .naparm import SubField, crop_to_field, write_naparm
 from .packio import PaqWriter, write_paq
-from .prairieview import PrairieViewWriter, read_prairieview_metadata
+from .prairieview import PrairieViewWriter, read_prairieview_metadata, read_voltage_output
 from .readers import (
     Inspection,
     Reader,
@@ -42,6 +42,7 @@ __all__ = [
     "read_prairieview_metadata",
     "read_rois",
     "read_table",
+    "read_voltage_output",
     "register_reader",
     "write_gpl",
     "write_markpoints",
