@@ -165,3 +165,22 @@ def test_rois_of_another_frame_size_are_refused():
 def test_no_rois_give_an_empty_array_with_all_frames():
     empty = RoiSet.from_pixels(SHAPE, [])
     assert stream(ArrayMovie(pixels(5)), {"t": RoiTraces(empty)})["t"].shape == (0, 5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "float32"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_projections_and_means_are_numpys_for_every_type(dtype, workers):
+    rng = np.random.default_rng(4)
+    if np.dtype(dtype).kind == "f":
+        pixels = rng.normal(0, 100, (61, 37, 41)).astype(dtype)
+    else:
+        limits = np.iinfo(dtype)
+        pixels = rng.integers(max(limits.min, -70_000), min(limits.max, 70_000), (61, 37, 41), endpoint=True).astype(dtype)
+    movie = ArrayMovie(pixels)
+    found = stream(movie, {"images": Projections(), "fov": FovTrace()}, chunk_frames=9, workers=workers)
+    wide = pixels.astype(np.float64)
+    np.testing.assert_allclose(found["images"]["mean"], wide.mean(axis=0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found["images"]["std"], wide.std(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(found["images"]["max"], pixels.max(axis=0))
+    np.testing.assert_array_equal(found["images"]["min"], pixels.min(axis=0))
+    np.testing.assert_allclose(found["fov"], wide.mean(axis=(1, 2)), rtol=1e-6, atol=1e-5)
