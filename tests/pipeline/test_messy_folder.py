@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tomllib
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
+from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.errors import UnknownFormatError
+from packerlabimaging.io import PrairieViewWriter
 from packerlabimaging.pipeline import draft_experiment
+from packerlabimaging.pipeline.drafting import experiment_id
 from packerlabimaging.simulate import simulate_experiment
 from packerlabimaging.trials import Experiment
 
@@ -120,3 +128,90 @@ def test_what_can_not_be_told_is_left_open(messy, tmp_path):
     assert "# sync: none is sure; uncomment the right one" in draft.text
     assert re.search(r'# sync = \{ path = "RL109/raw/packio files/a.paq", options = \{ frame_clock = "frame_clock"', draft.text)
     Experiment.from_toml(draft.path)  # comments only: the file is valid as it stands
+
+
+def test_a_file_that_only_its_number_of_pulses_gives_to_a_trial_is_left_open(messy, tmp_path):
+    """t-015 was recorded without signals; a further file has as many pulses as t-013 and t-015 have frames."""
+    shutil.copy(messy / "packio files" / "2020-12-19_RL109_013.paq", messy / "packio files" / "old.paq")
+    first, _, third = draft_experiment(messy, path=tmp_path / "experiment.toml").trials
+    assert first.inputs["sync"].path.name == "2020-12-19_RL109_013.paq"
+    assert "sync" not in third.inputs
+    assert [pair.path.name for pair in third.candidates["sync"]] == ["old.paq"]
+    assert "fit other movies as well" in third.candidates["sync"][0].reason
+
+
+def test_dates_tell_recordings_of_one_length_apart(messy, tmp_path):
+    """Without names in common, the time that a .paq was written tells which movie it was recorded with."""
+    movies, signals = messy / "2020-12-19", messy / "packio files"
+    shutil.rmtree(movies / "2020-12-19_t-014")
+    (signals / "2020-12-19_RL109_014.paq").unlink()
+    shutil.move(signals / "2020-12-19_RL109_013.paq", signals / "a.paq")
+    shutil.copy(signals / "a.paq", signals / "b.paq")
+    for name, minute, file in (("t-013", 30, "b.paq"), ("t-015", 50, "a.paq")):
+        (xml,) = (movies / f"2020-12-19_{name}").glob("*.xml")
+        text = xml.read_text(encoding="utf-8-sig")
+        text = re.sub(r"<PVScan ", f'<PVScan date="12/19/2020 2:{minute}:00 PM" ', text)
+        xml.write_text(text, encoding="utf-8")
+        end_s = datetime(2020, 12, 19, 14, minute, 23).timestamp()
+        os.utime(signals / file, (end_s, end_s))
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    assert {trial.id: trial.inputs["sync"].path.name for trial in draft.trials} == {"t-013": "b.paq", "t-015": "a.paq"}
+    assert "recorded at the same time by its file's date (14:30:0" in draft.trials[0].inputs["sync"].reason
+    assert [finding.code for finding in draft.findings].count("doubtful-pair") == 2  # dates are weak: the user is asked to check
+    assert "Check it: only the dates tell it from others." in draft.text
+
+
+def test_what_is_no_movie_is_left_out_and_told(messy, tmp_path):
+    frames = np.zeros((3, 8, 9), np.uint16)
+    tifffile.imwrite(messy / "reference.tif", frames[0])
+    damaged = messy / "2020-12-19" / "2020-12-19_t-014"
+    next(damaged.glob("*_000007.ome.tif")).unlink()
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    assert [trial.id for trial in draft.trials] == ["t-013", "t-015"]
+    left_out = {Path(finding.where).name: finding for finding in draft.findings if finding.code == "movie-left-out"}
+    assert left_out["reference.tif"].severity == "info" and "one frame" in left_out["reference.tif"].message
+    assert left_out[damaged.name].severity == "warning"
+    assert "# Left out:" in draft.text
+    shutil.rmtree(messy / "2020-12-19")
+    with pytest.raises(UnknownFormatError, match="No movie that a trial can be made of"):
+        draft_experiment(messy, path=tmp_path / "other.toml")
+
+
+def test_several_channels_are_a_choice(tmp_path):
+    metadata = ImagingMetadata(frame_shape_px=(8, 9), pixel_size_um=(1.0, 1.0), frame_rate_hz=30.0, channels=("Ch2",))
+    folder = tmp_path / "raw" / "t-001"
+    with PrairieViewWriter(folder, metadata=metadata) as writer:
+        writer.write(np.zeros((4, 8, 9), np.uint16), np.arange(4) / 30)
+    for path in list(folder.glob("*_Ch2_*.tif")):
+        shutil.copy(path, path.with_name(path.name.replace("_Ch2_", "_Ch1_")))
+    (xml,) = folder.glob("*.xml")
+    text = xml.read_text(encoding="utf-8-sig")
+    files = re.sub(r"(<File [^>]*?/>)", lambda m: m[1].replace("Ch2", "Ch1").replace('channel="2"', 'channel="1"') + m[1], text)
+    xml.write_text(files, encoding="utf-8")
+    draft = draft_experiment(tmp_path / "raw", path=tmp_path / "experiment.toml")
+    assert draft.trials[0].choices == {"channel": ["Ch1", "Ch2"]}
+    assert '# movie = { path = "raw/t-001", options = { channel = "Ch1" } }' in draft.text
+    assert "movie-choice" in {finding.code for finding in draft.findings}
+
+
+def test_movies_that_can_not_be_of_one_field_of_view_get_different_ones(tmp_path):
+    for name, width in (("t-001", 9), ("t-002", 9), ("t-003", 12)):
+        metadata = ImagingMetadata(frame_shape_px=(8, width), pixel_size_um=(1.0, 1.0), frame_rate_hz=30.0, channels=("Ch2",))
+        with PrairieViewWriter(tmp_path / "raw" / name, metadata=metadata) as writer:
+            writer.write(np.zeros((4, 8, width), np.uint16), np.arange(4) / 30)
+    draft = draft_experiment(tmp_path / "raw", path=tmp_path / "experiment.toml")
+    assert [trial.fov for trial in draft.trials] == ["fov-1", "fov-1", "fov-2"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "names", "expected"),
+    [
+        ("RL109/raw", ["t-013", "t-013.paq"], "RL109"),
+        ("projects/2020-12-19", ["2020-12-19_RL109_t-013"], "RL109_2020-12-19"),
+        ("mouse 7/data/raw", ["t-001"], "mouse-7"),
+        ("screening", ["RL109_t-013"], "screening"),
+        ("mouse-7/2020-12-19", ["RL109_a", "RL110_b"], "mouse-7_2020-12-19"),
+    ],
+)
+def test_the_experiment_is_named_after_what_tells_most(folder, names, expected, tmp_path):
+    assert experiment_id(tmp_path / folder, [Path(name) for name in names])[0] == expected

@@ -140,10 +140,10 @@ def _signals(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _photostim(facts: Mapping[str, Any]) -> list[str]:
-    things = (("n_targets", "target"), ("n_points", "point"), ("n_groups", "group"), ("n_rows", "row"), ("n_stims", "stim"))
+    things = {"n_targets": "target", "n_points": "point", "n_groups": "group", "n_rows": "row", "n_stims": "stim"}
     if "n_targets" in facts:
-        things = tuple(pair for pair in things if pair[0] not in ("n_points", "n_rows"))
-    return [count(facts[name], thing) for name, thing in things if isinstance(facts.get(name), int)]
+        things = {name: thing for name, thing in things.items() if name not in ("n_points", "n_rows")}
+    return [count(facts[name], thing) for name, thing in things.items() if isinstance(facts.get(name), int)]
 
 
 def _segmentation(facts: Mapping[str, Any]) -> list[str]:

@@ -42,7 +42,7 @@ def draft_text(
     for trial in trials:
         lines += ["", *_trial_lines(trial, path)]
     if left_out:
-        lines += ["", "# Movies that are no trials:"]
+        lines += ["", "# Left out:"]
         lines += [line for _, message in left_out for line in _comment(message, "#   ")]
     return "\n".join(lines) + "\n"
 
@@ -66,6 +66,8 @@ def _trial_lines(trial: DraftTrial, path: Path) -> Iterator[str]:
         active = name != "photostim" or trial.is_all_optical
         yield f"{'' if active else '# '}{name} = {_value(pair, path)}"
         yield from _comment(pair.reason, "#   ")
+        if pair.doubt:
+            yield from _comment(f"Check it: {pair.doubt}.", "#   ")
     for name, pairs in trial.candidates.items():
         yield (
             f"# {name}: none is sure; uncomment the right one"

@@ -156,7 +156,12 @@ def _movies(raw_folder: Path, found: Sequence[Recording]) -> tuple[list[MovieFac
     """Return the movies that trials can be made of, and findings about the others."""
     movies = [MovieFacts.read(recording) for recording in found if recording.kind == "movie"]
     findings = [
-        Finding("movie-left-out", f"'{movie.path.name}' is not taken as a trial: {movie.problem}", where=str(movie.path))
+        Finding(
+            "movie-left-out",
+            f"'{movie.path.name}' is not taken as a trial: {movie.problem.removesuffix('.')}.",
+            "warning" if movie.is_series else "info",
+            str(movie.path),
+        )
         for movie in movies
         if movie.problem
     ]
@@ -172,15 +177,17 @@ def _movies(raw_folder: Path, found: Sequence[Recording]) -> tuple[list[MovieFac
 
 
 def experiment_id(raw_folder: Path, recordings: Sequence[Path]) -> tuple[str, str]:
-    """Return a name for the experiment, and where it is from: the folder's, an animal's, or that of a folder above."""
-    if raw_folder.name.lower() not in GENERIC_NAMES and not _DATE.fullmatch(raw_folder.name):
+    """Return a name for the experiment, and where it is from: the folder's, an animal's, that of a folder above; a folder of a day adds it."""
+    is_date = _DATE.fullmatch(raw_folder.name) is not None
+    if raw_folder.name.lower() not in GENERIC_NAMES and not is_date:
         return _clean(raw_folder.name) or "experiment", "the folder's name"
+    day = f"_{raw_folder.name}" if is_date else ""
     animals = {found for path in recordings for found in _ANIMAL.findall(path.name.replace("_", " "))}
     if len(animals) == 1:
-        return animals.pop(), "in the names of its recordings"
+        return f"{animals.pop()}{day}", "in the names of its recordings"
     for parent in raw_folder.parents:
-        if parent.name and parent.name.lower() not in GENERIC_NAMES and _clean(parent.name):
-            return _clean(parent.name), f"the name of the folder above '{raw_folder.name}'"
+        if parent.name.lower() not in GENERIC_NAMES and _clean(parent.name):
+            return f"{_clean(parent.name)}{day}"[:100], f"the name of the folder above '{raw_folder.name}'"
     return _clean(raw_folder.name) or "experiment", "the folder's name"
 
 
@@ -248,7 +255,8 @@ def _enter(trial: DraftTrial, name: str, choice: Choice) -> None:
     if choice.chosen is not None:
         trial.inputs[name] = _pair_of(choice.chosen, name, choice.doubt)
     elif choice.others:
-        trial.candidates[name] = tuple(_pair_of(candidate, name) for candidate in sorted(choice.others, key=_likeliest))
+        viable = [candidate for candidate in choice.others if not candidate.contradicted]
+        trial.candidates[name] = tuple(_pair_of(candidate, name) for candidate in sorted(viable or choice.others, key=_likeliest))
 
 
 def _pair_of(candidate: Candidate, name: str, doubt: str = "") -> Pair:

@@ -58,6 +58,7 @@ class MovieFacts:
     metadata: ImagingMetadata | None = None
     choices: dict[str, list[Any]] = field(default_factory=dict)
     problem: str = ""
+    is_series: bool = True
 
     @classmethod
     def read(cls, recording: Recording) -> MovieFacts:
@@ -67,7 +68,7 @@ class MovieFacts:
             facts = recording.reader.inspect(recording.path).facts
             kind = str(facts.get("recording", ""))
             if kind in NOT_MOVIES:
-                found.problem = f"it is a {kind}, not a t-series"
+                found.problem, found.is_series = f"it is a {kind}, not a t-series", False
                 return found
             try:
                 movie = recording.reader.open(recording.path)
@@ -79,7 +80,7 @@ class MovieFacts:
                 movie = recording.reader.open(recording.path, **{name: values[0] for name, values in found.choices.items()})
             found.metadata = movie.metadata.replace(n_frames=movie.n_frames)
             if movie.n_frames < 2:
-                found.problem = "it has one frame only"
+                found.problem, found.is_series = "it has one frame only", False
         except (PackerLabImagingError, OSError) as error:
             found.problem = str(error)
         return found
@@ -257,7 +258,7 @@ def by_frames(movie: MovieFacts, signals: SignalsFacts) -> Iterator[tuple[str, S
         elif near:
             yield channel, Support(0, f"{near[0]} pulses {told}, not quite as many")
         elif counts:
-            yield channel, Support(-1, f"{max(counts)} pulses {told}")
+            yield channel, Support(-1, f"{max(counts)} pulses on {channel} do not fit its {movie.n_ticks} frames")
 
 
 def by_stims(protocol: ProtocolFacts, signals: SignalsFacts, *, clock: str | None) -> Iterator[tuple[str, Support]]:

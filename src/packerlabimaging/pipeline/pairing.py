@@ -8,7 +8,7 @@ chosen: the open choice is told, with what speaks for each.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from packerlabimaging.pipeline.evidence import (
@@ -119,8 +119,20 @@ def choose_signals(candidates: Mapping[Path, Sequence[Candidate]]) -> dict[Path,
     sure = {movie: choice for movie, choice in choices.items() if choice.chosen is not None and choice.by in ("name", "number")}
     for movie in candidates.keys() - sure.keys():
         left = [candidate for candidate in candidates[movie] if not _is_taken(candidate, sure.values())]
-        choices[movie] = choose(left, n_movies=n_movies)
+        choices[movie] = _unless_common(movie, choose(left, n_movies=n_movies), candidates)
     return choices
+
+
+def _unless_common(movie: Path, choice: Choice, candidates: Mapping[Path, Sequence[Candidate]]) -> Choice:
+    """Leave a choice open where a number of pulses was all that told, and it fits other movies as well."""
+    chosen = choice.chosen
+    if chosen is None or choice.by != "data" or chosen.data is None:
+        return choice
+    others = [other for path, found in candidates.items() if path != movie for other in found if other.path == chosen.path]
+    if not any(_for(other.data) for other in others):
+        return choice
+    chosen.data = replace(chosen.data, text=f"{chosen.data.text}, but these fit other movies as well")
+    return Choice(None, (chosen, *choice.others))
 
 
 def _is_taken(candidate: Candidate, sure: Iterable[Choice]) -> bool:
@@ -193,13 +205,17 @@ def _add_numbers(found: Mapping[Path, list[Candidate]]) -> None:
         if movies[movie] & others[candidate.path]
     }
     paired_movies, paired_others = {movie for movie, _ in pairs}, {other for _, other in pairs}
-    covered = paired_movies == set(movies) or paired_others == set(others)
+    covered = paired_movies == _numbered(movies) or paired_others == _numbered(others)
     by_pair = {(movie, candidate.path): candidate for movie, candidates in found.items() for candidate in candidates}
     denied = [pair for pair in pairs if by_pair[pair].contradicted or _elsewhere(by_pair[pair], found[pair[0]])]
     weight = 1 if covered and not denied else 0
     doubt = "" if weight else ", but the numbers do not fit for all"
     for pair, numbers in pairs.items():
         by_pair[pair].number = Support(weight, f"shares the number {', '.join(numbers)} with the movie's name{doubt}")
+
+
+def _numbered(numbers: Mapping[Path, set[str]]) -> set[Path]:
+    return {path for path, found in numbers.items() if found}
 
 
 def _elsewhere(candidate: Candidate, all_candidates: Sequence[Candidate]) -> bool:
