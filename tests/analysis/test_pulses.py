@@ -206,9 +206,10 @@ def test_samples_that_are_not_numbers_neither_begin_nor_end_a_pulse():
     assert codes(detect_pulses(channel(values))) == ["nan-samples"]
 
 
-def test_an_infinite_sample_hides_no_pulses():
+@pytest.mark.parametrize("size", [np.inf, 3e38, 1e9])
+def test_a_damaged_sample_hides_no_pulses(size):
     values = square(4000, np.arange(100, 3900, 300), 100)
-    values[[50, 1000]] = -np.inf, np.inf
+    values[[50, 1000]] = -size, size
     assert found(detect_pulses(channel(values)))[0][:3] == [100, 400, 700]
 
 

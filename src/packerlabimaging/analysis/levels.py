@@ -19,6 +19,9 @@ FALL_FRACTION, RISE_FRACTION = 0.3, 0.7
 MIN_STEP = 0.05
 """Smallest step between two levels that is taken for pulses, in the channel's unit: ten steps of a 12-bit, +-10 V board."""
 
+MAX_SIZE = 1e6
+"""No recorded sample is larger, in any unit."""
+
 OFF_LEVEL = 0.2
 """Samples further than 20 % of the step from both levels are off them: few on a TTL, many on a sine."""
 
@@ -54,7 +57,7 @@ class Levels:
 
 def estimate_levels(values: np.ndarray) -> Levels | None:
     """Find the two levels that ``values`` (any shape) lie on; None where they do not lie on two levels."""
-    values = values[np.isfinite(values)]
+    values = _sensible(values)
     if values.size == 0 or float(values.max()) - float(values.min()) < MIN_STEP:
         return None
     counts, edges = np.histogram(values, bins=HISTOGRAM_BINS)
@@ -73,7 +76,7 @@ def levels_of_all_samples(channel: Channel) -> Levels | None:
     """Find the levels from every sample: for pulses so rare that a sample of the recording holds none."""
     low, high = np.inf, -np.inf
     for _, values in channel.chunks():
-        values = values[np.isfinite(values)]
+        values = _sensible(values)
         if len(values):
             low, high = min(low, float(values.min())), max(high, float(values.max()))
     if not high - low >= MIN_STEP:
@@ -81,10 +84,14 @@ def levels_of_all_samples(channel: Channel) -> Levels | None:
     counts = np.zeros(HISTOGRAM_BINS, np.int64)
     width = (high - low) / HISTOGRAM_BINS
     for _, values in channel.chunks():
-        finite = values[np.isfinite(values)]
-        bins = ((finite.astype(np.float64) - low) / width).astype(np.int64)
+        bins = ((_sensible(values).astype(np.float64) - low) / width).astype(np.int64)
         counts += np.bincount(np.minimum(bins, HISTOGRAM_BINS - 1), minlength=HISTOGRAM_BINS)
     return _levels_of_histogram(counts, low + (np.arange(HISTOGRAM_BINS) + 0.5) * width)
+
+
+def _sensible(values: np.ndarray) -> np.ndarray:
+    """Leave out what is not a number or can't have been measured: a damaged file must not stretch the histogram."""
+    return values[np.abs(values) <= MAX_SIZE]
 
 
 def _levels_of_histogram(counts: np.ndarray, centers: np.ndarray) -> Levels | None:
@@ -168,8 +175,7 @@ def _running_baseline(channel: Channel, sign: float) -> tuple[np.ndarray, np.nda
     quantiles: list[float] = []
     for _, values in channel.chunks(block * max(1, CHUNK_SAMPLES // block)):
         for first in range(0, len(values), block):
-            part = sign * values[first : first + block]
-            part = part[np.isfinite(part)]
+            part = sign * _sensible(values[first : first + block])
             rank = int(BASELINE_QUANTILE * len(part))
             quantiles.append(float(np.partition(part, rank)[rank]) if len(part) else np.inf)
     low = np.array(quantiles or [0.0])
