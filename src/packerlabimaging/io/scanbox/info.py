@@ -19,9 +19,9 @@ from packerlabimaging.core.events import Events
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, MissingFileError
+from packerlabimaging.io._mat import read_mat
 
 MAX_LINES, MAX_PLANES = 1 << 16, 1 << 12
-_LARGEST_MAT = 256 << 20
 _CHANNELS = {1: ("pmt0", "pmt1"), 2: ("pmt0",), 3: ("pmt1",)}
 """Channels saved, by ``info.channels`` (Scanbox up to version 2)."""
 
@@ -135,18 +135,9 @@ def read_scanbox_events(path: str | Path) -> dict[str, Events]:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    from scipy.io import loadmat
-
     if not path.is_file():
         raise MissingFileError(f"There is no '{path}'. Scanbox writes it beside the .sbx file: copy it from the rig.")
-    if path.stat().st_size > _LARGEST_MAT:
-        raise FormatError(f"'{path}' has {path.stat().st_size:,} bytes. Expected the short description of a Scanbox recording.")
-    try:
-        info = loadmat(path, variable_names=["info"], simplify_cells=True).get("info")
-    except NotImplementedError as error:
-        raise FormatError(f"'{path}' is a MATLAB file of version 7.3. Save it again with save(..., '-v7').") from error
-    except Exception as error:  # scipy's errors on damaged bytes are of many types
-        raise FormatError(f"'{path}' can't be read as a MATLAB file ({type(error).__name__}: {error}). Copy it again.") from error
+    info = read_mat(path, "info")
     if not isinstance(info, dict):
         raise FormatError(f"'{path}' holds no struct 'info'. Is it the file that Scanbox wrote beside the .sbx file?")
     return info
@@ -154,11 +145,8 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 def _number(value: Any) -> float | None:
     """Return a single finite number, None where it is none."""
-    array = np.asarray(value) if isinstance(value, (bool, int, float, np.generic, np.ndarray)) else np.zeros(0)
-    if array.size != 1 or array.dtype.kind not in "uifb":
-        return None
-    number = float(array.reshape(-1)[0])
-    return number if math.isfinite(number) else None
+    numbers = _numbers(value)
+    return float(numbers[0]) if len(numbers) == 1 else None
 
 
 def _count(value: Any, *, most: int) -> int | None:
@@ -168,10 +156,7 @@ def _count(value: Any, *, most: int) -> int | None:
 
 def _numbers(value: Any) -> np.ndarray:
     """Return finite numbers as a flat float64 array, empty where there are none."""
-    array = np.asarray(value) if isinstance(value, (list, int, float, np.generic, np.ndarray)) else np.zeros(0)
-    if array.dtype.kind not in "uifb":
-        return np.zeros(0)
-    flat = array.astype(np.float64).reshape(-1)
+    flat = value.astype(np.float64).ravel(order="F") if isinstance(value, np.ndarray) else np.zeros(0)
     return flat[np.isfinite(flat)]
 
 
@@ -181,7 +166,7 @@ def _struct(value: Any) -> Mapping[str, Any]:
 
 def _sz(info: Mapping[str, Any], path: Path) -> tuple[int | None, int]:
     """Return ``sz``: lines (None where there are none) and columns."""
-    sizes = [_count(size, most=MAX_LINES) for size in _numbers(info.get("sz"))]
+    sizes = [_count(np.array(size), most=MAX_LINES) for size in _numbers(info.get("sz"))]
     if len(sizes) != 2 or sizes[1] is None:
         raise FormatError(
             f"'{path}' says info.sz = {info.get('sz')!r}. Expected lines and columns of a frame; the file is damaged."
@@ -226,10 +211,7 @@ def _planes(info: Mapping[str, Any], path: Path) -> int | None:
     if not volume and (volume is not None or not waves):
         return 1
     table = info.get("etl_table")
-    rows = len(table) if isinstance(table, np.ndarray) and table.ndim == 2 else 0
-    if isinstance(table, np.ndarray) and table.ndim == 1 and table.size:
-        rows = 1  # MATLAB's single row
-    n_planes = rows or waves
+    n_planes = (len(table) if isinstance(table, np.ndarray) and table.size else 0) or waves
     if n_planes > MAX_PLANES:
         raise FormatError(
             f"'{path}' says that a volume has {n_planes} planes. Expected {MAX_PLANES} at most; the file is damaged."
@@ -249,13 +231,13 @@ def _pixel_size(info: Mapping[str, Any]) -> tuple[float, float] | None:
     place = _count(_struct(info.get("config")).get("magnification"), most=100)
     if place is None:
         return None
-    calibration = info.get("calibration")
-    entries = calibration if isinstance(calibration, list) else list(np.atleast_1d(np.asarray(calibration, dtype=object)).flat)
+    calibration: Any = info.get("calibration")
+    entries = calibration if isinstance(calibration, list) else [calibration]
     if place <= len(entries) and isinstance(entries[place - 1], dict):
-        size = _number(entries[place - 1].get("y")), _number(entries[place - 1].get("x"))
+        size = [_number(entries[place - 1].get(axis)) for axis in "yx"]
     else:
-        tables = _numbers(info.get("dycalibration")), _numbers(info.get("dxcalibration"))
-        size = tuple(float(table[place - 1]) if place <= len(table) else None for table in tables)  # type: ignore[assignment]
+        tables = [_numbers(info.get(f"d{axis}calibration")) for axis in "yx"]
+        size = [float(table[place - 1]) if place <= len(table) else None for table in tables]
     y_um, x_um = size
     return (y_um, x_um) if y_um is not None and x_um is not None and y_um > 0 and x_um > 0 else None
 
@@ -263,8 +245,9 @@ def _pixel_size(info: Mapping[str, Any]) -> tuple[float, float] | None:
 def _metadata(info: Mapping[str, Any], shape: tuple[int, int], channels: tuple[str, ...], scan: float | None) -> ImagingMetadata:
     config = _struct(info.get("config"))
     place = _count(config.get("magnification"), most=100)
-    listed = np.atleast_1d(np.asarray(config.get("magnification_list", ()))).reshape(-1)
-    zoom = _text_number(listed[place - 1]) if place is not None and place <= len(listed) else None
+    listed = config.get("magnification_list")  # a cell array, or one text with a row for each
+    zooms = listed if isinstance(listed, list) else listed.split("\n") if isinstance(listed, str) else []
+    zoom = _text_number(zooms[place - 1]) if place is not None and place <= len(zooms) else None
     version, objective = _number(info.get("scanbox_version")), info.get("objective")
     gains = {name: _number(config.get(f"{name}_gain")) for name in channels}
     wavelength = _number(config.get("wavelength"))
