@@ -156,7 +156,7 @@ def test_dates_tell_recordings_of_one_length_apart(messy, tmp_path):
         os.utime(signals / file, (end_s, end_s))
     draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
     assert {trial.id: trial.inputs["sync"].path.name for trial in draft.trials} == {"t-013": "b.paq", "t-015": "a.paq"}
-    assert "recorded at the same time by its file's date (14:30:0" in draft.trials[0].inputs["sync"].reason
+    assert "recorded at the same time by its file's date (14:29:" in draft.trials[0].inputs["sync"].reason
     assert [finding.code for finding in draft.findings].count("doubtful-pair") == 2  # dates are weak: the user is asked to check
     assert "Check it: only the dates tell it from others." in draft.text
 

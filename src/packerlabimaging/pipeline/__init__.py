@@ -8,5 +8,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "demo": ["run_demo"],
         "discovery": ["Recording", "find_recordings"],
         "drafting": ["Draft", "draft_experiment"],
+        "inspection": ["inspect_all"],
     },
 )

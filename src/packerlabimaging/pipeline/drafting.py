@@ -177,7 +177,11 @@ def _movies(raw_folder: Path, found: Sequence[Recording]) -> tuple[list[MovieFac
 
 
 def experiment_id(raw_folder: Path, recordings: Sequence[Path]) -> tuple[str, str]:
-    """Return a name for the experiment, and where it is from: the folder's, an animal's, that of a folder above; a folder of a day adds it."""
+    """Return a name for the experiment, and where it is from.
+
+    It is the folder's name, where that says something, else the animal's in the names of the recordings, else that of the
+    nearest folder above; where the folder is a day's, the day is added.
+    """
     is_date = _DATE.fullmatch(raw_folder.name) is not None
     if raw_folder.name.lower() not in GENERIC_NAMES and not is_date:
         return _clean(raw_folder.name) or "experiment", "the folder's name"
