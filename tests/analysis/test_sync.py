@@ -9,14 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packerlabimaging.analysis.sync import SyncAudit, audit_sync
+from packerlabimaging.analysis.audit import SyncAudit
+from packerlabimaging.analysis.sync import ImagedFrames, audit_pulses, audit_sync
+from packerlabimaging.core.events import Events
 from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.core.movie import ArrayMovie
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.core.signals import ArrayChannel, Signals
 from packerlabimaging.errors import MissingInputError, ParameterError, SyncError
 
 RATE = 5000
 FRAME = 167  # samples a frame: 29.94 Hz
+FRAMES = ImagedFrames(n_frames=200)
 
 
 def ttl(name, n_samples, onsets, width=25, high=5.0):
@@ -49,14 +53,94 @@ def protocol(*, n_stims=3, trigger="once", n_groups=2, **changes):
     return PhotostimProtocol(**{**values, **changes})
 
 
+def lit_movie(ticks, stims, *, n_shots=8, step=0.015, seed=0):
+    """Brightness of each frame as a movie of one pixel: 1 more where a frame of ``FRAME`` samples is lit all the time."""
+    light = np.zeros(70_000)
+    for stim in stims:
+        for shot in range(n_shots):
+            light[stim + round(shot * step * RATE) :][: round(0.01 * RATE)] = 1
+    mean = np.array([light[tick : tick + FRAME].mean() for tick in ticks])
+    return ArrayMovie((5 + mean + np.random.default_rng(seed).normal(0, 0.02, len(ticks)))[:, None, None])
+
+
+def of_frames(movie, **known):
+    return ImagedFrames(n_frames=movie.n_frames, movie=movie, **known)
+
+
 def codes(audit, severity=None):
     return [finding.code for finding in audit.findings if severity in (None, finding.severity)]
 
 
+STIMS = [7000 + 2400 * number + 31 * (number % 5) for number in range(12)]
+
+
 def test_clean_recording_passes():
+    signals, frames = recording(stims=STIMS)
+    audit = audit_sync(signals, lit_movie(frames, STIMS), stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert (audit.verdict, codes(audit)) == ("pass", ["light-seen", "first-frame"])
+    np.testing.assert_array_equal(audit.clock.starts_s, frames / RATE)
+    assert audit.stims["frame"].tolist() == [(sample - 5000) // FRAME for sample in STIMS]
+
+
+def test_live_scan_and_extra_pulses_pass_where_the_movie_shows_the_light():
+    signals, frames = recording(n_live=7, n_extra=12, stims=STIMS)
+    audit = audit_sync(signals, lit_movie(frames, STIMS), stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert (audit.verdict, codes(audit, "warning")) == ("pass", [])
+    np.testing.assert_array_equal(audit.clock.starts_s, frames / RATE)
+
+
+def test_a_lost_first_pulse_is_found_by_the_light_and_the_clock_can_be_accepted():
+    signals, frames = recording(n_frames=201, n_extra=12, stims=STIMS)
+    lost = ttl("frame_clock", 60_000, [*frames[1:], *(frames[-1] + FRAME * np.arange(1, 13))])
+    movie = lit_movie(frames, STIMS)
+    signals = Signals([lost, signals["markpoints2packio"]])
+    audit = audit_sync(signals, movie, stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert (audit.verdict, codes(audit, "error")) == ("fail", ["missing-end-pulses"])
+    np.testing.assert_allclose(audit.clock.starts_s, frames / RATE)
+    blind = audit_sync(signals, ImagedFrames(n_frames=201), stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert (blind.verdict, codes(blind)) == ("warn", ["extra-pulses"])
+    np.testing.assert_allclose(blind.clock.starts_s, frames / RATE + FRAME / RATE)  # why it can't pass
+
+
+@pytest.mark.parametrize("n_missing", [1, 2])
+def test_frames_that_were_not_saved_are_found_by_the_light(n_missing):
+    signals, frames = recording(stims=STIMS)
+    movie = lit_movie(np.delete(frames, 100 + np.arange(n_missing)), STIMS)
+    audit = audit_sync(signals, movie, stim="markpoints2packio", protocol=protocol(n_stims=12))
+    (moved,) = [finding for finding in audit.findings if finding.code == "light-moves"]
+    assert audit.verdict == "fail"
+    assert set(moved.evidence["shift_ticks"]) <= {n_missing, -n_missing}
+
+
+def test_lost_pulses_are_a_warning_where_light_on_both_sides_confirms_their_number():
+    signals, frames = recording(stims=STIMS)
+    lost = ttl("frame_clock", 60_000, np.delete(frames, 100))
+    signals = Signals([lost, signals["markpoints2packio"]])
+    audit = audit_sync(signals, lit_movie(frames, STIMS), stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert (audit.verdict, codes(audit, "warning")) == ("warn", ["missing-pulses"])
+    np.testing.assert_allclose(audit.clock.starts_s, frames / RATE)
+    blind = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert codes(blind, "error") == ["missing-pulses"]
+
+
+def test_a_trigger_without_light_is_told():
+    signals, frames = recording(stims=STIMS)
+    audit = audit_sync(signals, lit_movie(frames, np.delete(STIMS, 3)), stim="markpoints2packio", protocol=protocol(n_stims=12))
+    (finding,) = [finding for finding in audit.findings if finding.code == "stims-without-light"]
+    assert finding.evidence["stims"] == [3]
+    assert audit.verdict == "warn"
+
+
+def test_a_movie_without_light_tells_nothing():
+    signals, frames = recording(n_extra=3, stims=STIMS)
+    audit = audit_sync(signals, lit_movie(frames, []), stim="markpoints2packio", protocol=protocol(n_stims=12))
+    assert codes(audit) == ["light-not-seen", "extra-pulses"]
+
+
+def test_stims_and_frames_by_the_pulses_alone():
     signals, frames = recording(stims=[10_000, 20_000, 30_000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol())
-    assert (audit.verdict, audit.findings) == ("pass", ())
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol())
+    assert (audit.verdict, codes(audit)) == ("warn", ["first-frame-by-count"])
     np.testing.assert_array_equal(audit.clock.starts_s, frames / RATE)
     assert audit.clock.source == "hardware"
     stims = audit.stims
@@ -73,7 +157,7 @@ def test_clean_recording_passes():
 
 def test_rows_have_their_own_onsets():
     signals, frames = recording(stims=[10_000, 20_000, 30_000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol())
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol())
     rows = audit.rows
     assert rows["stim"].tolist() == [f"stim-{number:03d}" for number in (0, 0, 1, 1, 2, 2)]
     assert rows["group"].tolist() == [0, 1] * 3
@@ -91,7 +175,7 @@ def test_a_stim_lies_in_the_frame_that_holds_its_sample(samples):
     if min(np.diff(samples), default=1000) < 100:
         samples = samples[:1] + [samples[0] + 2000]
     signals, frames = recording(stims=samples)
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio")
     expected = [int(np.searchsorted(frames, sample, side="right")) - 1 for sample in samples]
     assert audit.stims["frame"].tolist() == expected
 
@@ -100,17 +184,17 @@ def test_a_stim_on_a_tick_belongs_to_that_ticks_frame():
     frames = [0, 50, 199]
     ticks = [5000 + FRAME * frame for frame in frames]
     signals, _ = recording(stims=ticks)
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio")
     assert audit.stims["frame"].tolist() == frames
     signals, _ = recording(stims=[tick - 1 for tick in ticks])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio")
     assert audit.stims["frame"].tolist()[1:] == [49, 198]
     assert audit.stims["frame"].isna().tolist() == [True, False, False]
 
 
-def test_live_scan_and_extra_pulses():
+def test_live_scan_and_extra_pulses_by_the_pulses_alone():
     signals, frames = recording(n_live=7, n_extra=12, stims=[10_000, 20_000, 30_000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol())
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol())
     np.testing.assert_array_equal(audit.clock.starts_s, frames / RATE)
     assert codes(audit) == ["other-pulse-blocks", "extra-pulses"]
     assert audit.verdict == "warn"
@@ -119,7 +203,7 @@ def test_live_scan_and_extra_pulses():
 def test_stims_outside_the_recording_are_kept():
     last = 5000 + FRAME * 200
     signals, _ = recording(stims=[2000, 10_000, last - 50, last + 3000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol(n_stims=4))
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(n_stims=4))
     assert audit.n_stims == 4
     assert audit.stims["valid"].tolist() == [False, True, False, False]
     assert audit.stims["frame"].isna().tolist() == [True, False, False, True]
@@ -129,7 +213,7 @@ def test_stims_outside_the_recording_are_kept():
         "cut by the end or a pause of the recording",
         "after the last frame",
     ]
-    assert codes(audit) == ["stims-outside-recording"]
+    assert codes(audit) == ["first-frame-by-count", "stims-outside-recording"]
 
 
 @pytest.mark.parametrize(
@@ -145,16 +229,15 @@ def test_stims_outside_the_recording_are_kept():
 )
 def test_pulses_against_the_protocol(n_stims, trigger, n_pulses, code, severity):
     signals, _ = recording(stims=[8000 + 5000 * number for number in range(n_pulses)])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol(n_stims=n_stims, trigger=trigger))
-    assert codes(audit) == ([] if code is None else [code])
-    assert codes(audit, severity) == codes(audit)
-    assert audit.verdict == {None: "pass", "warning": "warn", "error": "fail"}[severity]
-    assert len(audit.triggers_s) == n_pulses
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(n_stims=n_stims, trigger=trigger))
+    assert codes(audit) == [*([] if code is None else [code]), "first-frame-by-count"]
+    assert severity is None or code in codes(audit, severity)
+    assert len(audit.triggers["markpoints2packio"]) == n_pulses
 
 
 def test_a_pulse_a_row():
     signals, _ = recording(stims=[8000, 11_000, 20_000, 23_000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol(n_stims=2, trigger="each"))
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(n_stims=2, trigger="each"))
     np.testing.assert_allclose(audit.stims["onset_s"], [1.6, 4.0])
     np.testing.assert_allclose(audit.rows["onset_s"], [1.6, 2.2, 4.0, 4.6])
     assert audit.rows["group"].tolist() == [0, 1, 0, 1]
@@ -164,7 +247,7 @@ def test_one_group_one_power_and_catch_stims():
     signals, _ = recording(stims=[10_000, 20_000])
     row = PhotostimRow(group=0, n_shots=2, shot_duration_s=0.01, power=0.0, power_mw=0.0, all_at_once=False)
     made = protocol(n_groups=1, rows=[row], n_stims=2)
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=made)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=made)
     assert audit.stims["group"].tolist() == [0, 0]
     assert audit.stims["n_shots"].tolist() == [2, 2]  # two points lit one after another are one shot
     assert audit.stims["catch"].all()
@@ -173,30 +256,30 @@ def test_one_group_one_power_and_catch_stims():
 
 def test_stims_that_overlap_are_told():
     signals, _ = recording(stims=[10_000, 10_300, 20_000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol())
-    assert codes(audit) == ["stims-overlap"]
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol())
+    assert codes(audit) == ["first-frame-by-count", "stims-overlap"]
 
 
 def test_analogue_channels_and_single_pulses_give_no_stims():
     signals, _ = recording(stims=[10_000])
     wave = ArrayChannel("x_galvo", np.sin(np.arange(60_000) / 500), rate_hz=RATE)
     signals = Signals([*signals.values(), wave])
-    audit = audit_sync(signals, stim="x_galvo", n_frames=200, protocol=protocol())
-    assert (audit.n_stims, audit.verdict, codes(audit)) == (0, "fail", ["not-two-levels"])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol())
+    audit = audit_sync(signals, FRAMES, stim="x_galvo", protocol=protocol())
+    assert (audit.n_stims, audit.verdict, codes(audit, "error")) == (0, "fail", ["not-two-levels"])
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol())
     assert (audit.n_stims, audit.verdict) == (0, "fail")
     assert "no-repeated-pulses" in codes(audit)
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol(n_stims=1))
-    assert (audit.n_stims, audit.verdict) == (1, "pass")
-    audit = audit_sync(signals, frame_clock="x_galvo", n_frames=200)
-    assert (audit.verdict, audit.matched_clock) == ("fail", None)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(n_stims=1))
+    assert (audit.n_stims, codes(audit)) == (1, ["first-frame-by-count"])
+    audit = audit_sync(signals, FRAMES, frame_clock="x_galvo")
+    assert (audit.verdict, audit.ticks) == ("fail", None)
     with pytest.raises(SyncError, match="not-two-levels"):
         _ = audit.clock
 
 
 def test_pulses_without_a_protocol_are_stims():
     signals, _ = recording(stims=[10_000, 20_000], pulse=100)
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio")
     np.testing.assert_allclose(audit.stims["end_s"] - audit.stims["onset_s"], 0.02)
     assert audit.light is None
     assert len(audit.rows) == 0
@@ -205,28 +288,28 @@ def test_pulses_without_a_protocol_are_stims():
 
 def test_protocol_without_triggers_fails():
     signals, _ = recording()
-    assert codes(audit_sync(signals, n_frames=200, protocol=protocol()), "error") == ["no-stim-times"]
-    audit = audit_sync(signals, n_frames=200)
+    assert codes(audit_sync(signals, FRAMES, protocol=protocol()), "error") == ["no-stim-times"]
+    audit = audit_sync(signals, FRAMES)
     assert (audit.n_stims, audit.verdict) == (0, "pass")
 
 
 def test_without_pulses_the_programs_times_are_used_and_told():
     times = np.arange(200) / 29.7
-    metadata = ImagingMetadata(frame_shape_px=(64, 64), frame_times_s=times, frame_rate_hz=30.0)
-    audit = audit_sync(None, n_frames=200, metadata=metadata)
+    metadata = ImagingMetadata(frame_shape_px=(64, 64), n_frames=200, frame_times_s=times, frame_rate_hz=30.0)
+    audit = audit_sync(None, ImagedFrames.described(metadata))
     np.testing.assert_array_equal(audit.clock.starts_s, times)
     assert (audit.clock.source, audit.verdict, codes(audit)) == ("acquisition program", "warn", ["no-frame-clock"])
-    nominal = audit_sync(None, n_frames=200, metadata=metadata.replace(frame_times_s=None))
+    nominal = audit_sync(None, ImagedFrames.described(metadata.replace(frame_times_s=None)))
     assert (nominal.clock.source, nominal.clock.rate_hz) == ("nominal", pytest.approx(30))
     assert codes(nominal, "warning") == ["nominal-frame-times"]
-    nothing = audit_sync(None, n_frames=200)
-    assert (nothing.verdict, nothing.matched_clock) == ("fail", None)
+    nothing = audit_sync(None, FRAMES)
+    assert (nothing.verdict, nothing.ticks) == ("fail", None)
 
 
 def test_stims_are_not_placed_on_another_clocks_frames():
     signals, _ = recording(stims=[10_000, 20_000, 30_000])
-    metadata = ImagingMetadata(frame_shape_px=(64, 64), frame_rate_hz=30.0)
-    audit = audit_sync(signals, frame_clock=None, stim="markpoints2packio", n_frames=200, metadata=metadata, protocol=protocol())
+    frames = ImagedFrames(n_frames=200, frame_rate_hz=30.0)
+    audit = audit_sync(signals, frames, frame_clock=None, stim="markpoints2packio", protocol=protocol())
     assert audit.verdict == "fail"
     assert "no-common-time-base" in codes(audit, "error")
     assert audit.stims["frame"].isna().all()
@@ -237,30 +320,29 @@ def test_stims_are_not_placed_on_another_clocks_frames():
 def test_planes():
     signals, ticks = recording(n_frames=200, stims=[10_000, 20_000])
     for plane in (0, 1):
-        audit = audit_sync(signals, stim="markpoints2packio", n_frames=100, n_planes=2, plane=plane)
+        audit = audit_sync(signals, ImagedFrames(n_frames=100, n_planes=2, plane=plane), stim="markpoints2packio")
         np.testing.assert_array_equal(audit.clock.starts_s, ticks[plane::2] / RATE)
         expected = [int(np.searchsorted(ticks[plane::2], sample, side="right")) - 1 for sample in (10_000, 20_000)]
-        assert audit.stims["frame"].tolist() == expected
+        assert audit.stims["frame"].tolist() == audit.stim_frames[plane].tolist() == expected
     with pytest.raises(ParameterError, match="plane = 2 does not exist"):
-        audit_sync(signals, n_frames=100, n_planes=2, plane=2)
+        audit_sync(signals, ImagedFrames(n_frames=100, n_planes=2, plane=2))
     times = np.arange(200).reshape(100, 2) / 30.0
-    metadata = ImagingMetadata(frame_shape_px=(64, 64), n_planes=2, frame_times_s=times)
-    audit = audit_sync(None, n_frames=100, n_planes=2, plane=1, metadata=metadata)
+    audit = audit_sync(None, ImagedFrames(n_frames=100, n_planes=2, plane=1, frame_times_s=times))
     np.testing.assert_array_equal(audit.clock.starts_s, times[:, 1])
 
 
 def test_channels_that_do_not_exist():
     signals, _ = recording()
     with pytest.raises(MissingInputError, match="Did you mean 'frame_clock'"):
-        audit_sync(signals, frame_clock="frameclock", n_frames=200)
+        audit_sync(signals, FRAMES, frame_clock="frameclock")
     with pytest.raises(MissingInputError, match="no channel 'packio2markpoints'"):
-        audit_sync(signals, stim="packio2markpoints", n_frames=200)
+        audit_sync(signals, FRAMES, stim="packio2markpoints")
 
 
 @pytest.mark.parametrize("with_protocol", [True, False])
 def test_saved_and_read_again(with_protocol):
     signals, _ = recording(n_extra=3, stims=[2000, 10_001, 20_000])
-    audit = audit_sync(signals, stim="markpoints2packio", n_frames=200, protocol=protocol() if with_protocol else None)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol() if with_protocol else None)
     again = SyncAudit.from_dict(json.loads(json.dumps(audit.to_dict())))
     np.testing.assert_array_equal(again.clock.starts_s, audit.clock.starts_s)
     assert (again.clock.source, again.clock.period_s) == (audit.clock.source, audit.clock.period_s)
@@ -269,6 +351,80 @@ def test_saved_and_read_again(with_protocol):
     assert again.stims.equals(audit.stims)
     assert again.stims.dtypes.equals(audit.stims.dtypes)
     assert again.rows.equals(audit.rows)
-    np.testing.assert_array_equal(again.triggers_s, audit.triggers_s)
-    failed = audit_sync(None, n_frames=200)
+    np.testing.assert_array_equal(again.triggers["markpoints2packio"], audit.triggers["markpoints2packio"])
+    assert again.to_frame().equals(audit.to_frame())
+    failed = audit_sync(None, FRAMES)
     assert SyncAudit.from_dict(json.loads(json.dumps(failed.to_dict()))).verdict == "fail"
+
+
+def test_a_clock_that_is_slower_than_nominal_keeps_event_times_to_the_end():
+    """29.75 Hz where the settings say 30.19 Hz, for 550 s: nominal times would be 8 s off."""
+    true_s = 7.0 + np.arange(16_368) / 29.75
+    onsets_s = true_s[::163] + 0.01
+    frames = ImagedFrames(n_frames=16_368, frame_rate_hz=30.19, frame_times_s=np.arange(16_368) / 30.19)
+    audit = audit_pulses(Events(true_s), frames, triggers={"stim": Events(onsets_s)})
+    assert audit.stims["frame"].tolist() == list(range(0, 16_368, 163))
+    assert np.abs(audit.clock.starts_s - true_s).max() < 1 / 29.75 / 100
+    (drift,) = [finding for finding in audit.findings if finding.code == "nominal-rate-drifts"]
+    assert drift.evidence["drift_s"] == pytest.approx(550.18 - 16_367 / 30.19, abs=0.1)
+
+
+def test_several_channels():
+    signals, _ = recording(stims=[10_000, 20_000, 30_000])
+    signals = Signals([*signals.values(), ttl("led", 60_000, [15_000, 25_000])])
+    audit = audit_sync(signals, FRAMES, stim=["markpoints2packio", "led"], protocol=protocol())
+    assert audit.stims["channel"].tolist() == ["markpoints2packio", "led"] * 2 + ["markpoints2packio"]
+    assert audit.stims["repeat"].tolist() == [0, 0, 1, 1, 2]
+    assert audit.stims["n_shots"].isna().tolist() == [False, True, False, True, False]
+    assert sorted(set(audit.rows["stim"])) == ["stim-000", "stim-002", "stim-004"]
+    np.testing.assert_allclose(audit.rows["onset_s"], [2, 2.06, 4, 4.06, 6, 6.06])
+    by_name = audit_sync(signals, FRAMES, stim=["led", "markpoints2packio"], protocol={"markpoints2packio": protocol()})
+    assert by_name.stims.equals(audit.stims)
+    with pytest.raises(ParameterError, match="a protocol for the channel 'lead'"):
+        audit_sync(signals, FRAMES, stim=["led"], protocol={"lead": protocol()})
+
+
+def test_triggers_of_another_recording_in_the_file_are_left_out():
+    _, frames = recording()
+    others = 50_000 + FRAME * np.arange(50)
+    own, foreign = [10_000, 20_000, 30_000], [51_000, 52_000, 53_000]
+    signals = Signals([ttl("frame_clock", 60_000, [*frames, *others]), ttl("stim", 60_000, [*own, *foreign])])
+    audit = audit_sync(signals, FRAMES, stim="stim", protocol=protocol())
+    np.testing.assert_array_equal(audit.stims["onset_s"], [2, 4, 6])
+    assert "triggers-of-other-recordings" in codes(audit, "info")
+    everything = audit_sync(signals, FRAMES, stim="stim")  # nothing says how many there should be
+    assert everything.stims["valid"].tolist() == [True] * 3 + [False] * 3
+
+
+@pytest.mark.parametrize("lost", [3, 5])
+def test_a_lost_trigger_is_told_with_its_place(lost):
+    stims = np.delete(5500 + 2500 * np.arange(12), lost)
+    signals, _ = recording(stims=stims)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(n_stims=12))
+    (finding,) = [finding for finding in audit.findings if finding.code == "irregular-stims"]
+    assert finding.evidence["after_s"] == [stims[lost - 1] / RATE]
+    assert finding.evidence["intervals_s"] == [1.0]
+
+
+def test_stims_at_another_interval_than_the_protocols():
+    signals, _ = recording(stims=[10_000, 20_000, 30_000])
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(stim_interval_s=1.5))
+    (finding,) = [finding for finding in audit.findings if finding.code == "stim-interval-differs"]
+    assert (finding.severity, finding.evidence["usual_s"]) == ("warning", 2.0)
+    audit = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol(stim_interval_s=2.01))
+    assert "stim-interval-differs" not in codes(audit)
+
+
+def test_findings_as_a_table_gravest_first():
+    signals, _ = recording(n_live=5, n_extra=3, stims=[10_000, 20_000, 30_000, 35_000])
+    table = audit_sync(signals, FRAMES, stim="markpoints2packio", protocol=protocol()).to_frame()
+    assert table["severity"].tolist() == ["error", "warning", "info"]
+    assert table["code"].tolist() == ["more-stims-than-protocol", "extra-pulses", "other-pulse-blocks"]
+    assert list(table.columns) == ["code", "severity", "message", "where", "advice", "evidence"]
+
+
+def test_frames_and_movie_must_agree():
+    with pytest.raises(ParameterError, match="n_frames = 200, but the movie has 3"):
+        ImagedFrames(n_frames=200, movie=ArrayMovie(np.zeros((3, 1, 1))))
+    with pytest.raises(ParameterError, match="do not say how many frames"):
+        ImagedFrames.described(ImagingMetadata(frame_shape_px=(64, 64)))

@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from packerlabimaging.analysis.sync import audit_sync
-from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.analysis.sync import ImagedFrames, audit_sync
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.io.naparm import NaparmReader, write_naparm
 from packerlabimaging.io.packio import PackIOReader, PaqWriter
@@ -63,20 +62,18 @@ def test_clock_and_stims(protocol, tmp_path):
     path = tmp_path / "2021-01-31_RL109_013.paq"
     write_pulses(path, {"frame_clock": (np.concatenate([live, frames, after]), 100), "markpoints2packio": (stims, 200)})
 
-    metadata = ImagingMetadata(frame_shape_px=(512, 512), n_frames=N_FRAMES, frame_rate_hz=30.19, frame_rate_source="nominal")
-    audit = audit_sync(
-        PackIOReader().open(path), stim="markpoints2packio", n_frames=N_FRAMES, metadata=metadata, protocol=protocol
-    )
+    imaged = ImagedFrames(n_frames=N_FRAMES, frame_rate_hz=30.19)
+    audit = audit_sync(PackIOReader().open(path), imaged, stim="markpoints2packio", protocol=protocol)
     np.testing.assert_array_equal(audit.clock.starts_s, frames / RATE_HZ)
     assert round(audit.clock.rate_hz, 2) == 29.75
     assert audit.clock.starts_s[-1] - audit.clock.starts_s[0] == pytest.approx(550.24, abs=0.005)
-    np.testing.assert_array_equal(audit.triggers_s, stims / RATE_HZ)
+    np.testing.assert_array_equal(audit.triggers["markpoints2packio"], stims / RATE_HZ)
     expected = np.searchsorted(frames, stims, side="right") - 1
     assert audit.stims["frame"].tolist() == expected.tolist()
     assert audit.stims["valid"].all()
     rows = audit.rows
     assert len(rows) == 400
-    within = rows["onset_s"].to_numpy().reshape(100, 4) - audit.triggers_s[:, None]
+    within = rows["onset_s"].to_numpy().reshape(100, 4) - audit.triggers["markpoints2packio"][:, None]
     np.testing.assert_allclose(within, np.tile([0, 0.25, 0.5, 0.75], (100, 1)), atol=1e-9)
     lit = audit.clock.overlapping(audit.light.onset_s, audit.light.end_s)
     assert 29 <= lit.sum() / 100 <= 31  # 30 consecutive frames a stim

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import MissingInputError, NotComputedError
@@ -61,8 +61,15 @@ class PretendTrial:
     @property
     def sync(self):
         r = self._recording
-        stims = pd.DataFrame({"onset_s": r.onsets, "end_s": r.ends}, index=[f"stim-{i:03d}" for i in range(len(r.onsets))])
-        audit = SimpleNamespace(clock=r.clock, triggers_s=r.onsets, stims=stims, findings=self.findings, verdict="usable")
+        ids = [f"stim-{i:03d}" for i in range(len(r.onsets))]
+        stims = pd.DataFrame({"onset_s": r.onsets, "end_s": r.ends, "channel": "markpoints2packio", "valid": True}, index=ids)
+        audit = SyncAudit(
+            ticks=r.clock,
+            frame_pulses_s=r.clock.starts_s,
+            triggers={"markpoints2packio": r.onsets},
+            stims=stims,
+            findings=self.findings,
+        )
         return self._result("sync", audit)
 
     @property

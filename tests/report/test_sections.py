@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.errors import MissingFileError, SyncError
+from packerlabimaging.errors import MissingFileError
 from packerlabimaging.report.sections.cells import Traces
 from packerlabimaging.report.sections.images import FieldOfView, Registration
 from packerlabimaging.report.sections.inputs import Inputs
@@ -47,21 +49,9 @@ def variant(trial, **changes):
     return made
 
 
-class FailedAudit:
-    verdict = "fail"
-    findings = (Finding("no-pulses", "The frame clock has no pulses.", "error"),)
-    triggers_s = np.zeros(0)
-
-    def __init__(self, stims):
-        self.stims = stims
-
-    @property
-    def clock(self):
-        raise SyncError("The movie has no frame times.")
-
-
 def test_a_failed_audit_is_shown_with_its_findings_and_signals(trial):
-    failed = variant(trial, sync=FailedAudit(trial.sync.stims.iloc[:0]))
+    lost = Finding("no-pulses", "The frame clock has no pulses.", "error")
+    failed = variant(trial, sync=SyncAudit(ticks=None, triggers={}, stims=trial.sync.stims.iloc[:0], findings=(lost,)))
     content = Synchronisation().render(failed)
     assert content.verdict == "fail" and content.findings[0].severity == "error"
     assert "no frame times" in content.text[0]
@@ -72,13 +62,13 @@ def test_a_failed_audit_is_shown_with_its_findings_and_signals(trial):
 
 def test_events_are_drawn_on_the_channels_that_they_were_found_in(trial):
     figures = Synchronisation().render(trial).figures
-    panels = figures[1].picture
+    panels = figures[2].picture
     assert panels["markpoints2packio"].get_ylabel().endswith("5 events")
     assert panels["frame_clock"].get_ylabel().endswith("900 events")
 
 
 def test_nominal_times_are_called_nominal_and_not_drawn_as_if_measured(trial):
-    audit = SimpleNamespace(**{**vars(trial.sync), "clock": FrameClock.nominal(900, 30.19)})
+    audit = replace(trial.sync, ticks=FrameClock.nominal(900, 30.19))
     content = Synchronisation().render(variant(trial, sync=audit))
     assert content.facts["frame times from"] == "nominal"
     assert not any("Frame clock" in figure.caption for figure in content.figures)
@@ -97,7 +87,7 @@ def test_raw_files_that_are_not_at_hand_are_said_so(trial):
     gone = MissingFileError("There is no file 't-001.paq'.")
     away = variant(trial, signals=gone, metadata=gone, photostim=gone)
     content = Synchronisation().render(away)
-    assert "not at hand" in content.text[0] and len(content.figures) == 1
+    assert "not at hand" in content.text[0] and len(content.figures) == 2
     assert "not at hand" in Inputs().render(away).text[0]
     assert FieldOfView().render(away).figures
 

@@ -64,6 +64,44 @@ def test_stimulation_times_cannot_be_accepted_away(monkeypatch):
         _ = AllOpticalTrial("t").artefact
 
 
+def test_a_failed_synchronisation_stops_the_trial_until_its_findings_are_accepted_by_name(monkeypatch):
+    lost = Finding("missing-pulses", "3 frame pulses are missing, after 5.2 s.", "error", advice="Look there.")
+    many = Finding("more-stims-than-protocol", "101 trigger pulses, where the protocol has 100.", "error")
+    extra = Finding("extra-pulses", "4 pulses more.", "warning")
+    monkeypatch.setattr(TwoPhotonImagingTrial, "sync", SimpleNamespace(findings=(lost, many, extra)))
+    expected = r"(?s)trial 't' failed:\n- missing-pulses: 3 frame .* there.\n- more-stims.*\[trial.sync\] accept = \[\.\.\.\]"
+    with pytest.raises(SyncError, match=expected):
+        TwoPhotonImagingTrial("t").check_result("sync")
+    partly = TwoPhotonImagingTrial("t", settings={"sync": {"accept": ["more-stims-than-protocol", "extra-pulses"]}})
+    with pytest.raises(SyncError, match="missing-pulses") as raised:
+        partly.check_result("sync")
+    assert "101" not in str(raised.value)
+    both = TwoPhotonImagingTrial("t", settings={"sync": {"accept": ["missing-pulses", "more-stims-than-protocol"]}})
+    both.check_result("sync")
+    TwoPhotonImagingTrial("t").check_result("cells")  # the audit concerns no other step
+
+
+def test_settings_of_the_synchronisation():
+    trial = TwoPhotonImagingTrial("t", settings={"sync": {"block": 2, "frame_clock_active": "low"}})
+    assert (trial.settings["sync"].block, trial.settings["sync"].frame_clock_active) == (2, "low")
+    with pytest.raises(ConfigError, match="frame_clock_active"):
+        TwoPhotonImagingTrial("t", settings={"sync": {"frame_clock_active": "up"}})
+
+
+@pytest.mark.parametrize("stim", ["led", ["slm", "led"], None])
+def test_several_stimulation_channels_can_be_named(stim):
+    trial = TwoPhotonImagingTrial("t", inputs={"sync": {"path": "a.paq", "options": {"stim": stim}}})
+    assert trial.role("sync", "stim") == stim
+
+
+@pytest.mark.parametrize("stim", [[1], ["a", None], {"a": 1}])
+def test_what_is_no_channel_is_refused(stim):
+    with pytest.raises(ConfigError, match="must be the name of a channel, or a list of such names"):
+        TwoPhotonImagingTrial("t", inputs={"sync": {"path": "a.paq", "options": {"stim": stim}}})
+    with pytest.raises(ConfigError, match=r"frame_clock = \['a'\] must be the name of a channel\."):
+        TwoPhotonImagingTrial("t", inputs={"sync": {"path": "a.paq", "options": {"frame_clock": ["a"]}}})
+
+
 def test_targets_cannot_be_scored_without_their_pixels():
     with pytest.raises(MissingInputError, match="was not given its input 'movie'"):
         AllOpticalTrial("t", inputs={"photostim": "nowhere/"}).make_targets()

@@ -1,14 +1,17 @@
 """Which of the recorded frame pulses belong to the frames of the movie.
 
-A frame clock channel holds more than the movie's pulses: live scanning before it, some frames scanned but not saved after
-it, other recordings, stray pulses. Pulses are split into blocks by gaps, in units of the frame period, and the block that
-fits the known number of frames is taken. Where several fit, or none, the answer is a finding and no clock.
+A frame clock channel holds more than the movie's pulses: live scanning before it, frames scanned but not saved after it, other
+recordings, stray pulses. Pulses are split into blocks by gaps, in units of the frame period; within a block the intervals tell
+which pulses are strays and where some were lost; the block is the one whose number of pulses fits the frames. Which of its pulses
+is the first frame's is told by the program's own frame times where their jitter is the pulses' own (a fingerprint), else by the
+number alone. Where several blocks fit, or none, the answer is a finding and no match.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -24,33 +27,73 @@ EXTRA_PULSES = 20
 """Pulses after the last saved frame that are usual: the scanner goes on until the program stops it."""
 
 EARLY_PERIODS = 0.75
-"""A pulse that follows the one before by less than this part of a period is not a frame's."""
+"""Of two pulses closer together than this part of a period, one is not a frame's."""
+
+GRID_TOLERANCE_PERIODS = 0.25
+"""A pulse belongs to the regular train, or to the program's times, where it lies this close to them."""
+
+MOST_STRAYS = 50
+"""With more pulses between the frames' than this, a channel is no frame clock, and nothing is mended."""
 
 RATE_TOLERANCE = 0.05
 """A measured rate that differs more than this from the program's is told as a possible mix-up of recordings."""
 
-PATTERN_TOLERANCE_PERIODS = 0.25
-"""Pulses follow the program's own frame times where they agree to this part of a period."""
+FINGERPRINT_LOG_RATIO = 20.0
+"""Log likelihood ratio by which one alignment of the program's intervals must be better than any other to be believed."""
+
+ToldBy = Literal["pulse count", "program times", "light in the movie", ""]
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Pulses ``first`` to ``stop`` (not included) of the channel, with no long pause between them."""
+@dataclass(frozen=True, eq=False)
+class FrameMatch:
+    """The train of pulses that holds the movie's frames, and where in it the first frame lies.
 
-    times_s: np.ndarray
-    period_s: float
+    Parameters
+    ----------
+    train_s
+        Pulses of the recording, shape ``(n_pulses,)``, seconds: strays left out, lost ones filled in.
+    first
+        Which of them is the first frame's. Negative or large values mean that pulses are missing at that end of the train.
+    n_ticks, n_planes
+        Ticks of the movie, which are frames times planes, and planes.
+    told_by
+        What told ``first``; empty where nothing did, and the first pulse is assumed.
+    mended_s
+        Times after which lost pulses were filled in, shape ``(n_gaps,)``.
+    """
+
+    train_s: np.ndarray
+    first: int
+    n_ticks: int
+    n_planes: int
+    told_by: ToldBy
+    mended_s: np.ndarray
 
     @property
-    def n_pulses(self) -> int:
-        return len(self.times_s)
+    def n_over(self) -> int:
+        """Pulses more than ticks; negative where some are missing."""
+        return len(self.train_s) - self.n_ticks
 
     @property
-    def steps(self) -> np.ndarray:
-        """Intervals in periods."""
-        return np.diff(self.times_s) / self.period_s
+    def period_s(self) -> float:
+        """Median interval of the train."""
+        return float(np.median(np.diff(self.train_s)))
 
-    def describe(self) -> str:
-        return f"{self.n_pulses} pulses from {self.times_s[0]:.3f} to {self.times_s[-1]:.3f} s"
+    @property
+    def n_missing(self) -> tuple[int, int]:
+        """Ticks without a pulse before the train begins and after it ends."""
+        return max(0, -self.first), max(0, self.first + self.n_ticks - len(self.train_s))
+
+    def starts_s(self, first: int, stop: int) -> np.ndarray:
+        """Return pulses ``first`` to ``stop`` (not included), continued with the median period beyond the train's ends."""
+        numbers = np.arange(first, stop)
+        inside = np.clip(numbers, 0, len(self.train_s) - 1)
+        return self.train_s[inside] + (numbers - inside) * self.period_s
+
+    @property
+    def clock(self) -> FrameClock:
+        """Clock of the movie's ticks, shape ``(n_ticks,)``: one per frame and plane."""
+        return FrameClock(self.starts_s(self.first, self.first + self.n_ticks), "hardware", self.period_s)
 
 
 def match_frame_clock(
@@ -61,7 +104,7 @@ def match_frame_clock(
     nominal_rate_hz: float | None = None,
     frame_times_s: np.ndarray | None = None,
     block: int | None = None,
-) -> tuple[FrameClock | None, tuple[Finding, ...]]:
+) -> tuple[FrameMatch | None, tuple[Finding, ...]]:
     """Find the pulses of a movie's frames among all pulses of a frame clock channel.
 
     Parameters
@@ -73,20 +116,20 @@ def match_frame_clock(
     n_planes
         Pulses per volume.
     nominal_rate_hz
-        Frames (volumes) per second by the program's settings: tells the period, and is compared.
+        Frames (volumes) per second by the program's settings: tells the period.
     frame_times_s
-        Start of each frame on the program's own clock, shape ``(n_frames,)`` or ``(n_frames, n_planes)``, seconds. Where the
-        program paused, this says which pulses belong to which frames.
+        Start of each frame on the program's own clock, shape ``(n_frames,)`` or ``(n_frames, n_planes)``, seconds. Where they
+        are irregular they say which pulses belong to which frames; a regular grid says nothing.
     block
         Take this block (zero-based, as numbered in the findings) instead of the one that fits.
 
     Returns
     -------
-    clock
-        One tick per frame and plane, ``n_frames * n_planes``; None where the pulses can't be matched with certainty.
+    match
+        The train of pulses and the place of the first frame; None where the pulses can't be matched.
     findings
-        What was seen and assumed. With severity ``"error"`` the clock is missing, or rests on an assumption that has to be
-        accepted by name.
+        What was seen and assumed on the way. One of severity ``"error"`` beside a match means that it rests on an assumption
+        that a person has to accept.
 
     Raises
     ------
@@ -95,29 +138,36 @@ def match_frame_clock(
 
     Notes
     -----
-    Pulses beyond the number of frames are taken to follow the last saved frame, because the scanner runs on for some frames
-    while the program stops it. A lost first pulse together with extra pulses looks the same, which is why they warn.
+    Where the first frame is told by nothing but the number of pulses, a lost first pulse made up for by an extra one goes
+    unseen, and pulses beyond the number of frames are assumed to follow the last one. :func:`audit_sync` goes on from here:
+    it looks for the light of the stims in the movie, which does tell.
     """
     n_ticks = int(check_positive("n_frames", n_frames)) * int(check_positive("n_planes", n_planes))
-    if len(pulses) < 2:
-        message = f"{len(pulses)} frame pulses for {n_ticks} frames: this is not a frame clock."
+    onsets = pulses.onsets_s
+    if len(onsets) < 2:
+        message = f"{len(onsets)} frame pulses for {n_ticks} frames: this is not a frame clock."
         return None, (Finding("too-few-pulses", message, "error", pulses.name, "Choose the channel of the frame clock."),)
     program_s = None if frame_times_s is None else np.asarray(frame_times_s, np.float64).ravel()
     if program_s is not None and len(program_s) != n_ticks:
         program_s = None
-    period_s = _expected_period(pulses.onsets_s, nominal_rate_hz, n_planes, program_s)
-    blocks = _split(pulses.onsets_s, period_s)
-    spare = max(EXTRA_PULSES, n_planes - 1)
+    period_s = _expected_period(onsets, nominal_rate_hz, n_planes, program_s)
     findings: list[Finding] = []
-    chosen = _choose(blocks, n_ticks, spare, program_s, block, pulses.name, findings)
+    starts = [] if program_s is None or block is not None else _starts_by_pauses(onsets, program_s)
+    if len(starts) == 1:
+        message = "The recording paused; its pulses pause where the program's own frame times do."
+        findings.append(Finding("recording-with-pauses", message, "info", pulses.name))
+        return _within_blocks(onsets, starts[0], n_ticks, n_planes, period_s), tuple(findings)
+    trains = [_mend(part, period_s, n_planes) for part in _split(onsets, period_s)]
+    spare = EXTRA_PULSES + n_planes - 1  # the last volume may be incomplete
+    chosen = _choose(trains, n_ticks, spare, block, pulses.name, findings)
     if chosen is None:
         return None, tuple(findings)
-    ticks = _ticks_of(chosen, n_ticks, program_s, pulses.name, findings)
-    if ticks is None:
+    findings += chosen.findings(pulses.name)
+    if len(chosen.irregular_s):
         return None, tuple(findings)
-    clock = FrameClock(ticks, "hardware", chosen.period_s)
-    findings += _rate_findings(clock, nominal_rate_hz, n_planes, program_s, pulses.name)
-    return clock, tuple(findings)
+    match = FrameMatch(chosen.times_s, 0, n_ticks, n_planes, _told_by_count(chosen.times_s, n_ticks), chosen.lost_after_s)
+    first = None if program_s is None else _first_by_intervals(chosen.times_s, program_s, reach=spare)
+    return match if first is None else replace(match, first=first, told_by="program times"), tuple(findings)
 
 
 def _expected_period(onsets_s: np.ndarray, nominal_rate_hz: float | None, n_planes: int, program_s: np.ndarray | None) -> float:
@@ -133,191 +183,209 @@ def _expected_period(onsets_s: np.ndarray, nominal_rate_hz: float | None, n_plan
     return float(np.median(near)) if len(near) else float(np.median(intervals))
 
 
-def _split(onsets_s: np.ndarray, period_s: float) -> list[_Block]:
-    cuts = np.flatnonzero(np.diff(onsets_s) > BLOCK_GAP_PERIODS * period_s) + 1
-    parts = np.split(onsets_s, cuts)
-    return [_Block(part, float(np.median(np.diff(part))) if len(part) > 2 else period_s) for part in parts]
+def _split(onsets_s: np.ndarray, period_s: float) -> list[np.ndarray]:
+    return np.split(onsets_s, np.flatnonzero(np.diff(onsets_s) > BLOCK_GAP_PERIODS * period_s) + 1)
+
+
+# one block of pulses
+
+
+@dataclass(frozen=True, eq=False)
+class _Train:
+    """A block of pulses without its strays and with its lost pulses filled in, and where that was necessary."""
+
+    raw_s: np.ndarray
+    times_s: np.ndarray
+    strays_s: np.ndarray
+    lost_after_s: np.ndarray
+    irregular_s: np.ndarray
+
+    @property
+    def n_pulses(self) -> int:
+        return len(self.times_s)
+
+    def describe(self) -> str:
+        return f"{len(self.raw_s)} pulses from {self.raw_s[0]:.3f} to {self.raw_s[-1]:.3f} s"
+
+    def findings(self, where: str) -> list[Finding]:
+        found = []
+        look = "Look at the channel there."
+        if len(self.irregular_s):
+            message = f"Frame pulses follow no regular train, at {_some(self.irregular_s)} s: which are frames can't be told."
+            found.append(Finding("irregular-pulses", message, "error", where, look, _places(self.irregular_s)))
+        if len(self.strays_s):
+            message = (
+                f"{len(self.strays_s)} pulses lie between the frames' pulses, at {_some(self.strays_s)} s, and are left out."
+            )
+            found.append(Finding("stray-pulses", message, "warning", where, look, _places(self.strays_s)))
+        if len(self.lost_after_s):
+            n_lost = self.n_pulses + len(self.strays_s) - len(self.raw_s)
+            message = f"{n_lost} frame pulses are missing, after {_some(self.lost_after_s)} s."
+            advice = "If pulses were lost but no frame was, accept this: the lost ones are spread evenly over their gaps."
+            evidence = {**_places(self.lost_after_s), "n_missing": n_lost}
+            found.append(Finding("missing-pulses", message, "error", where, advice, evidence))
+        return found
+
+
+def _mend(times_s: np.ndarray, period_s: float, n_planes: int) -> _Train:
+    """Leave out the strays of a block and fill in its lost pulses, by the intervals between pulses in periods."""
+    none = np.zeros(0)
+    if len(times_s) > 2:
+        period_s = float(np.median(np.diff(times_s)))
+    if _is_regular(times_s, period_s, n_planes):
+        return _Train(times_s, times_s, none, none, none)
+    kept, strays = _without_strays(times_s, period_s)
+    steps = np.diff(kept) / period_s
+    whole = np.maximum(np.round(steps), 1)
+    gaps = steps > FRAME_GAP_PERIODS
+    off = (steps < EARLY_PERIODS) | (gaps & (np.abs(steps - whole) > GRID_TOLERANCE_PERIODS))
+    numbers = np.concatenate([[0], np.cumsum(np.where(gaps, whole, 1))])
+    filled = np.interp(np.arange(numbers[-1] + 1), numbers, kept)
+    return _Train(times_s, filled, strays, kept[:-1][gaps & ~off], kept[:-1][off])
+
+
+def _is_regular(times_s: np.ndarray, period_s: float, n_planes: int) -> bool:
+    """Say whether no interval is too short or too long, for a frame or for its place in a volume (fly-back takes longer)."""
+    intervals = np.diff(times_s)
+    expected = np.full(len(intervals), period_s)
+    if n_planes > 1 and len(intervals) >= 2 * n_planes:
+        by_place = [np.median(intervals[place::n_planes]) for place in range(n_planes)]
+        expected = np.resize(by_place, len(intervals))
+    steps = intervals / expected
+    return bool(np.all((steps >= EARLY_PERIODS) & (steps <= FRAME_GAP_PERIODS)))
+
+
+def _without_strays(times_s: np.ndarray, period_s: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of two pulses too close together, leave out the one without which the intervals around are nearest to whole periods."""
+    strays: list[float] = []
+    while len(strays) < MOST_STRAYS:
+        early = np.flatnonzero(np.diff(times_s) < EARLY_PERIODS * period_s)
+        if not len(early):
+            break
+        pair = (int(early[0]), int(early[0]) + 1)
+        begin = max(0, pair[0] - 2)
+        around = times_s[begin : pair[1] + 3]
+        misfits = []
+        for index in pair:
+            steps = np.diff(np.delete(around, index - begin)) / period_s
+            misfits.append(np.abs(steps - np.maximum(np.round(steps), 1)).sum())
+        stray = pair[int(np.argmin(misfits))]
+        strays.append(float(times_s[stray]))
+        times_s = np.delete(times_s, stray)
+    return times_s, np.array(strays)
+
+
+# which block
 
 
 def _choose(
-    blocks: Sequence[_Block],
-    n_ticks: int,
-    spare: int,
-    program_s: np.ndarray | None,
-    given: int | None,
-    where: str,
-    findings: list[Finding],
-) -> _Block | None:
+    trains: Sequence[_Train], n_ticks: int, spare: int, given: int | None, where: str, findings: list[Finding]
+) -> _Train | None:
     """Choose the block of the movie, or say why none can be chosen."""
-    listing = [block.describe() for block in blocks]
+    listing = [train.describe() for train in trains]
     evidence = {"n_frames": n_ticks, "blocks": listing}
     if given is not None:
-        if not 0 <= given < len(blocks):
+        if not 0 <= given < len(trains):
             message = f"There is no block {given} of frame pulses: {_numbered(listing)}."
             findings.append(Finding("no-such-block", message, "error", where, "Give the number of a block.", evidence))
             return None
         findings.append(Finding("block-given", f"Block {given} was chosen by hand: {listing[given]}.", "info", where))
-        return blocks[given]
-    fitting = [block for block in blocks if n_ticks <= block.n_pulses + _n_lost(block) and block.n_pulses <= n_ticks + spare]
-    if len(fitting) == 1:
-        others = [text for block, text in zip(blocks, listing, strict=True) if block is not fitting[0]]
-        if others:
-            near = [block for block in blocks if block is not fitting[0] and abs(block.n_pulses - n_ticks) <= spare]
-            message = f"{len(others)} other blocks of pulses are not the movie's: {'; '.join(others[:5])}."
-            severity: Severity = "warning" if near else "info"
-            findings.append(Finding("other-pulse-blocks", message, severity, where, evidence=evidence))
-        return fitting[0]
-    if not fitting and program_s is not None:
-        joined = _join_by_program(blocks, n_ticks, program_s)
-        if joined is not None:
-            message = f"The recording paused: its {n_ticks} pulses lie in several blocks, as the program's frame times do."
-            findings.append(Finding("recording-with-pauses", message, "info", where, evidence=evidence))
-            return joined
-    if fitting:
+        return trains[given]
+    fitting = [train for train in trains if n_ticks <= train.n_pulses <= n_ticks + spare]
+    if len(fitting) > 1:
         message = f"{len(fitting)} blocks of pulses fit the {n_ticks} frames: {_numbered(listing)}."
         advice = "Choose one by its number: [trial.sync] block = ..., or block=."
         findings.append(Finding("ambiguous-pulse-blocks", message, "error", where, advice, evidence))
         return None
-    message = f"No block of pulses fits the {n_ticks} frames: {_numbered(listing)}."
-    advice = "Check that recording and movie belong together, and that all frames were copied."
-    findings.append(Finding("no-matching-block", message, "error", where, advice, evidence))
-    return None
+    near = [train for train in trains if abs(train.n_pulses - n_ticks) <= spare and train not in fitting]
+    if not fitting and len(near) == 1:
+        fitting, near = near, []
+        lack = n_ticks - fitting[0].n_pulses
+        message = (
+            f"{fitting[0].n_pulses} pulses for {n_ticks} frames: {lack} are missing at an end, and the pulses don't tell which."
+        )
+        advice = "Check that recording and movie belong together, and that recording of signals began before the movie."
+        findings.append(Finding("too-few-pulses", message, "error", where, advice, {"n_missing": lack}))
+    if not fitting:
+        message = f"No block of pulses fits the {n_ticks} frames: {_numbered(listing)}."
+        advice = "Check that recording and movie belong together, and that all frames were copied."
+        findings.append(Finding("no-matching-block", message, "error", where, advice, evidence))
+        return None
+    others = [text for train, text in zip(trains, listing, strict=True) if train is not fitting[0]]
+    if others:
+        message = f"{len(others)} other blocks of pulses are not the movie's: {'; '.join(others[:5])}."
+        severity: Severity = "warning" if near else "info"
+        findings.append(Finding("other-pulse-blocks", message, severity, where, evidence=evidence))
+    return fitting[0]
 
 
-def _numbered(listing: Sequence[str]) -> str:
-    shown = [f"block {number}: {text}" for number, text in enumerate(listing[:12])]
-    return "; ".join([*shown, *([f"and {len(listing) - 12} more"] if len(listing) > 12 else [])])
+# what the program's own frame times tell
 
 
-def _n_lost(block: _Block) -> int:
-    """Count the pulses missing inside a block, by the intervals that are multiples of the period."""
-    steps = block.steps
-    return int((np.round(steps[steps > FRAME_GAP_PERIODS]) - 1).sum())
+def _starts_by_pauses(onsets_s: np.ndarray, program_s: np.ndarray) -> list[int]:
+    """Tell from which pulses on the program's frame times fit, where these have a pause to tell it by."""
+    intervals = np.diff(program_s)
+    if not len(intervals) or intervals.max() <= FRAME_GAP_PERIODS * np.median(intervals):
+        return []
+    longest, period_s = int(intervals.argmax()), float(np.median(intervals))
+    tolerance = GRID_TOLERANCE_PERIODS * period_s + RATE_TOLERANCE * intervals[longest]
+    starts = np.flatnonzero(np.abs(np.diff(onsets_s) - intervals[longest]) <= tolerance) - longest
+    starts = starts[(starts >= 0) & (starts + len(program_s) <= len(onsets_s))]
+    return [int(start) for start in starts if _follows(onsets_s[start : start + len(program_s)], program_s)]
 
 
-def _join_by_program(blocks: Sequence[_Block], n_ticks: int, program_s: np.ndarray) -> _Block | None:
-    """Join consecutive blocks whose pauses are those of the program's frame times; None unless exactly one run does."""
-    found = []
-    for first in range(len(blocks)):
-        times = np.zeros(0)
-        for block in blocks[first:]:
-            times = np.concatenate([times, block.times_s])
-            if len(times) >= n_ticks:
-                break
-        if len(times) == n_ticks and _follows(times, program_s, blocks[first].period_s):
-            found.append(_Block(times, float(np.median(np.diff(times)))))
-    return found[0] if len(found) == 1 else None
+def _within_blocks(onsets_s: np.ndarray, start: int, n_ticks: int, n_planes: int, period_s: float) -> FrameMatch:
+    """Match the pulses from ``start`` on; what else lies in the blocks where they begin and end belongs to the same recording."""
+    edges = np.concatenate([[0], np.cumsum([len(part) for part in _split(onsets_s, period_s)])])
+    begin = edges[np.searchsorted(edges, start, side="right") - 1]
+    train_s = onsets_s[begin : edges[np.searchsorted(edges, start + n_ticks)]]
+    return FrameMatch(train_s, start - int(begin), n_ticks, n_planes, _told_by_count(train_s, n_ticks), np.zeros(0))
 
 
-def _follows(times_s: np.ndarray, program_s: np.ndarray, period_s: float) -> bool:
-    """Say whether pulses and program times agree after the best straight line between the two clocks."""
+def _told_by_count(train_s: np.ndarray, n_ticks: int) -> ToldBy:
+    return "pulse count" if len(train_s) == n_ticks else ""
+
+
+def _follows(times_s: np.ndarray, program_s: np.ndarray) -> bool:
+    """Say whether every interval of the pulses is the program's, but for the constant ratio of the two clocks (drift)."""
     if len(times_s) < 3:
         return True  # two points lie on any line
-    slope, offset = np.polyfit(program_s - program_s[0], times_s - times_s[0], 1)
-    residual = times_s - times_s[0] - slope * (program_s - program_s[0]) - offset
-    close = np.abs(residual).max() <= PATTERN_TOLERANCE_PERIODS * period_s
-    return bool(close and abs(slope - 1) <= RATE_TOLERANCE)
+    ratio = float((times_s[-1] - times_s[0]) / (program_s[-1] - program_s[0]))
+    differences = np.abs(np.diff(times_s) - ratio * np.diff(program_s))
+    return bool(differences.max() <= GRID_TOLERANCE_PERIODS * np.median(np.diff(times_s)) and abs(ratio - 1) <= RATE_TOLERANCE)
 
 
-def _ticks_of(
-    block: _Block, n_ticks: int, program_s: np.ndarray | None, where: str, findings: list[Finding]
-) -> np.ndarray | None:
-    """Take the pulses of the frames out of a block that holds some more, or has lost some."""
-    times = block.times_s
-    early = np.flatnonzero(block.steps < EARLY_PERIODS)
-    if len(early) and len(times) > n_ticks:
-        return _without_stray(block, early, n_ticks, where, findings)
-    if len(early):
-        places = np.round(times[early + 1], 4).tolist()
-        message = f"{len(early)} frame pulses follow too soon after the one before, at {_some(places)} s."
-        findings.append(
-            Finding("irregular-pulses", message, "error", where, "Look at the channel there.", {"times_s": places[:50]})
-        )
+def _first_by_intervals(train_s: np.ndarray, program_s: np.ndarray, *, reach: int) -> int | None:
+    """Tell the first frame's pulse by the one alignment at which both clocks show the same irregular intervals.
+
+    Programs that write multiples of a nominal period have no irregular intervals, and then nothing is told.
+    """
+    pulses, program = np.diff(train_s), np.diff(program_s)
+    if len(program) < 10 or len(pulses) < 10 or program.std() < 1e-4 * np.median(program):
         return None
-    lost = np.flatnonzero(block.steps > FRAME_GAP_PERIODS)
-    if len(lost) and not _fitting_starts(block, n_ticks, program_s):
-        return _with_lost(block, lost, n_ticks, where, findings)
-    if len(times) < n_ticks:
-        message = f"{len(times)} pulses for {n_ticks} frames: {n_ticks - len(times)} are missing, and it can't be told where."
-        findings.append(Finding("too-few-pulses", message, "error", where, "Check that recording and movie belong together."))
-        return None
-    return _without_extra(block, n_ticks, program_s, where, findings)
+    pulses, program = pulses - np.median(pulses), program - np.median(program)
+    firsts = np.arange(min(0, len(pulses) - len(program)) - reach, max(0, len(pulses) - len(program)) + reach + 1)
+    evidence = np.full(len(firsts), -np.inf)
+    for index, first in enumerate(firsts.tolist()):
+        part = pulses[max(0, first) : first + len(program)]
+        other = program[max(0, -first) :][: len(part)]
+        norm = np.sqrt((part @ part) * (other @ other))
+        if len(other) >= len(program) / 2 and norm > 0 and part @ other > 0:
+            evidence[index] = -0.5 * len(other) * np.log(max(1 - (part @ other / norm) ** 2, 1e-12))
+    order = np.argsort(evidence)
+    best, second = evidence[order[-1]], max(evidence[order[-2]], 0.0)
+    return int(firsts[order[-1]]) if best - second >= FINGERPRINT_LOG_RATIO else None
 
 
-def _without_stray(block: _Block, early: np.ndarray, n_ticks: int, where: str, findings: list[Finding]) -> np.ndarray | None:
-    """Leave out a stray pulse at the very beginning; strays elsewhere can't be told from shifted frames."""
-    places = np.round(block.times_s[early + 1], 4).tolist()
-    if early.tolist() == [0]:
-        rest = _Block(block.times_s[1:], block.period_s)
-        message = f"The first pulse, at {block.times_s[0]:.4f} s, is less than a frame period before the next and is left out."
-        findings.append(Finding("stray-first-pulse", message, "warning", where, evidence={"time_s": float(block.times_s[0])}))
-        return _without_extra(rest, n_ticks, None, where, findings)
-    message = f"{len(early)} pulses lie between the frames' pulses, at {_some(places)} s; which ones can't be told."
-    findings.append(Finding("stray-pulses", message, "error", where, "Look at the channel there.", {"times_s": places[:50]}))
-    return None
-
-
-def _with_lost(block: _Block, lost: np.ndarray, n_ticks: int, where: str, findings: list[Finding]) -> np.ndarray | None:
-    """Fill the gaps of lost pulses, where that gives exactly the number of frames; an error until a person accepts it."""
-    steps = np.maximum(np.round(block.steps), 1).astype(int)
-    numbers = np.concatenate([[0], np.cumsum(steps)])
-    filled = np.interp(np.arange(numbers[-1] + 1), numbers, block.times_s)
-    places = np.round(block.times_s[lost], 4).tolist()
-    message = f"{len(filled) - block.n_pulses} frame pulses are missing, after {_some(places)} s."
-    evidence = {"times_s": places[:50], "n_missing": int(len(filled) - block.n_pulses)}
-    if not n_ticks <= len(filled) <= n_ticks + EXTRA_PULSES:
-        message += f" With them there would be {len(filled)} for {n_ticks} frames."
-        findings.append(Finding("missing-pulses", message, "error", where, "Look at the channel there.", evidence))
-        return None
-    advice = "If pulses were lost but no frame was, accept this: the lost ones are placed in the middle of their gaps."
-    findings.append(Finding("missing-pulses", message, "error", where, advice, evidence))
-    return _without_extra(_Block(filled, block.period_s), n_ticks, None, where, findings)
-
-
-def _without_extra(block: _Block, n_ticks: int, program_s: np.ndarray | None, where: str, findings: list[Finding]) -> np.ndarray:
-    """Leave out the pulses beyond the number of frames: those at the end, unless the program's pauses say otherwise."""
-    extra = block.n_pulses - n_ticks
-    if extra == 0:
-        return block.times_s
-    fits = _fitting_starts(block, n_ticks, program_s)
-    first = fits[0] if len(fits) == 1 else 0
-    message = f"{extra} pulses more than the {n_ticks} frames: {first} before the first frame, {extra - first} after the last."
-    advice = "Usual: the scanner runs on. A lost first pulse would look the same."
-    evidence = {"n_extra": extra, "n_before": first, "n_frames": n_ticks}
-    findings.append(Finding("extra-pulses", message, "warning", where, advice, evidence))
-    return block.times_s[first : first + n_ticks]
-
-
-def _fitting_starts(block: _Block, n_ticks: int, program_s: np.ndarray | None) -> list[int]:
-    """Tell from which pulses on the program's frame times fit, where these have a pause to tell it by."""
-    if program_s is None or len(program_s) < 2 or block.n_pulses < n_ticks:
-        return []
-    intervals = np.diff(program_s)
-    if intervals.max() <= FRAME_GAP_PERIODS * np.median(intervals):
-        return []
-    starts = range(block.n_pulses - n_ticks + 1)
-    return [start for start in starts if _follows(block.times_s[start : start + n_ticks], program_s, block.period_s)]
-
-
-def _some(places: Sequence[float]) -> str:
-    text = ", ".join(f"{place:g}" for place in places[:5])
-    return f"{text}, ..." if len(places) > 5 else text
-
-
-def _rate_findings(
-    clock: FrameClock, nominal_rate_hz: float | None, n_planes: int, program_s: np.ndarray | None, where: str
-) -> list[Finding]:
-    """Compare the measured rate with the program's settings and with its own frame times."""
+def rate_findings(clock: FrameClock, *, nominal_rate_hz: float | None, program_s: np.ndarray | None, where: str) -> list[Finding]:
+    """Compare the measured frame times of a plane with the program's settings and with its own frame times."""
     findings = []
-    rate = clock.rate_hz / n_planes
+    rate, advice = clock.rate_hz, "Check that recording and movie belong together."
     if nominal_rate_hz is not None:
-        duration = float(clock.starts_s[-1] - clock.starts_s[0])
-        drift = duration - (clock.n_frames - 1) / (nominal_rate_hz * n_planes)
+        drift = float(clock.starts_s[-1] - clock.starts_s[0]) - (clock.n_frames - 1) / nominal_rate_hz
         evidence = {"measured_hz": rate, "nominal_hz": float(nominal_rate_hz), "drift_s": drift}
-        differs = abs(rate / nominal_rate_hz - 1)
-        if differs > RATE_TOLERANCE:
+        if abs(rate / nominal_rate_hz - 1) > RATE_TOLERANCE:
             message = f"The pulses come at {rate:.4f} Hz, the program's settings say {nominal_rate_hz:.4f} Hz."
-            advice = "Check that recording and movie belong together."
             findings.append(Finding("rate-differs", message, "warning", where, advice, evidence))
         elif abs(drift) > clock.period_s:
             message = (
@@ -325,8 +393,21 @@ def _rate_findings(
                 f"nominal frame times would be {abs(drift):.2f} s off at the end. The pulses are used."
             )
             findings.append(Finding("nominal-rate-drifts", message, "info", where, evidence=evidence))
-    if program_s is not None and clock.n_frames > 2 and not _follows(clock.starts_s, program_s, clock.period_s):
+    if program_s is not None and not _follows(clock.starts_s, program_s):
         message = "The pulses do not follow the program's own frame times, beyond a constant difference of the two clocks."
-        advice = "Check that recording and movie belong together."
         findings.append(Finding("pulses-differ-from-program", message, "warning", where, advice))
     return findings
+
+
+def _numbered(listing: Sequence[str]) -> str:
+    shown = [f"block {number}: {text}" for number, text in enumerate(listing[:12])]
+    return "; ".join([*shown, *([f"and {len(listing) - 12} more"] if len(listing) > 12 else [])])
+
+
+def _places(times_s: np.ndarray) -> dict[str, list[float]]:
+    return {"times_s": np.round(times_s[:50], 4).tolist()}
+
+
+def _some(times_s: np.ndarray) -> str:
+    text = ", ".join(f"{time:.4g}" if time < 10 else f"{time:.3f}" for time in times_s[:5].tolist())
+    return f"{text}, ..." if len(times_s) > 5 else text

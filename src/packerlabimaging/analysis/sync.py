@@ -6,137 +6,104 @@ assumed on the way, and a verdict. It changes nothing; a step that uses its resu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from packerlabimaging._check import check_positive, frozen_array
-from packerlabimaging.analysis.frame_clock import match_frame_clock
-from packerlabimaging.analysis.pulses import detect_pulses
-from packerlabimaging.analysis.stims import rows_of_light, stim_findings, stims_frame, stims_of_light, stims_of_pulses
+from packerlabimaging._check import check_positive
+from packerlabimaging.analysis.audit import SyncAudit
+from packerlabimaging.analysis.frame_clock import EXTRA_PULSES, FrameMatch, match_frame_clock, rate_findings
+from packerlabimaging.analysis.light import LightSeen, find_light
+from packerlabimaging.analysis.pulses import Active, detect_pulses
+from packerlabimaging.analysis.stims import Triggers, make_stims, stim_findings
 from packerlabimaging.core.clock import FrameClock
-from packerlabimaging.core.findings import Finding, worst_severity
+from packerlabimaging.core.events import Events
+from packerlabimaging.core.findings import Finding, Severity
 from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import LightTimes, PhotostimProtocol
 from packerlabimaging.core.signals import Signals
-from packerlabimaging.errors import ParameterError, SyncError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Verdict = Literal["pass", "warn", "fail"]
+from packerlabimaging.errors import ParameterError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SyncAudit:
-    """When frames were taken and stims were lit, and how sure that is.
+class ImagedFrames:
+    """The frames that a time is looked for: how many there are, and what is known of them without any pulse.
 
     Parameters
     ----------
-    matched_clock
-        Clock of the plane; None where the pulses could not be matched (see :attr:`clock`).
-    triggers_s
-        Trigger pulses of the stimulation, shape ``(n_triggers,)``, seconds on the recording's time base.
-    stims
-        One row per stim, index ``stim-000`` and so on: ``onset_s`` (first light), ``end_s`` (last light off), ``frame``
-        (of the plane, holds the onset; missing outside the recording), ``group`` (missing where a stim lights several
-        groups; see :attr:`rows`), ``repeat`` (how many came before), ``n_shots``, ``power_mw``, ``sham``, ``catch`` (a stim
-        of the protocol without power), ``valid`` (lies within the recording) and ``reason`` (why not).
-    light
-        Every interval of light; None without a protocol or triggers.
-    findings
-        What was noticed and assumed.
+    n_frames
+        Frames of one plane (multi-plane: complete volumes).
+    n_planes, plane
+        Planes of a volume, and the plane (zero-based) that is looked at.
+    frame_rate_hz
+        Frames of one plane per second by the program's settings; None if unknown.
+    frame_times_s
+        Start of each frame on the program's own clock, ``(n_frames,)`` or ``(n_frames, n_planes)``, seconds; None if unknown.
+    movie
+        The plane's frames themselves, in which the light of the stims is looked for; None where there are none at hand.
+
+    Raises
+    ------
+    ParameterError
+        If a count makes no sense, there is no such plane, or the movie has another number of frames.
     """
 
-    matched_clock: FrameClock | None
-    triggers_s: np.ndarray
-    stims: pd.DataFrame
-    light: LightTimes | None = None
-    findings: tuple[Finding, ...] = ()
+    n_frames: int
+    n_planes: int = 1
+    plane: int = 0
+    frame_rate_hz: float | None = None
+    frame_times_s: np.ndarray | None = None
+    movie: Movie | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "triggers_s", frozen_array(self.triggers_s, np.float64, ndim=1, name="triggers_s"))
-        object.__setattr__(self, "findings", tuple(self.findings))
-
-    @property
-    def clock(self) -> FrameClock:
-        """When each frame of the plane was taken.
-
-        Raises
-        ------
-        SyncError
-            If the pulses could not be matched to the frames; the message lists the findings.
-        """
-        if self.matched_clock is None:
-            faults = "\n".join(f"- {finding.code}: {finding.message}" for finding in self.findings if finding.severity == "error")
-            raise SyncError(f"The movie has no frame times:\n{faults}\nMend the input, or leave out the frame clock channel.")
-        return self.matched_clock
-
-    @property
-    def verdict(self) -> Verdict:
-        """``"fail"`` with any finding of severity error, ``"warn"`` with any warning, else ``"pass"``."""
-        worst = worst_severity(self.findings)
-        return "fail" if worst == "error" else "warn" if worst == "warning" else "pass"
-
-    @property
-    def n_stims(self) -> int:
-        """Number of stims, those outside the recording included."""
-        return len(self.stims)
-
-    @property
-    def rows(self) -> pd.DataFrame:
-        """One row per stim and line of the protocol: ``stim, row, group, onset_s, end_s, frame, n_shots``; empty without light.
-
-        ``frame`` is the frame of the first light of that group, missing outside the recording.
-        """
-        return rows_of_light(self.light, self.matched_clock)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the audit as plain JSON-compatible values; floats keep every digit."""
-        clock = self.matched_clock
-        return {
-            "clock": None
-            if clock is None
-            else {"starts_s": clock.starts_s.tolist(), "source": clock.source, "period_s": clock.period_s},
-            "triggers_s": self.triggers_s.tolist(),
-            "stims": {"id": self.stims.index.tolist(), **{name: _plain(self.stims[name]) for name in self.stims}},
-            "light": None
-            if self.light is None
-            else {part.name: getattr(self.light, part.name).tolist() for part in fields(LightTimes)},
-            "findings": [finding.to_dict() for finding in self.findings],
-        }
+        check_positive("n_frames", self.n_frames)
+        check_positive("n_planes", self.n_planes)
+        if not 0 <= self.plane < self.n_planes:
+            raise ParameterError(f"plane = {self.plane} does not exist. Planes run from 0 to {self.n_planes - 1}.")
+        if self.movie is not None and self.movie.n_frames != self.n_frames:
+            raise ParameterError(
+                f"n_frames = {self.n_frames}, but the movie has {self.movie.n_frames}. Leave n_frames to the movie."
+            )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SyncAudit:
-        """Rebuild an audit from :meth:`to_dict`."""
-        clock, light = values["clock"], values["light"]
-        stims = dict(values["stims"])
+    def of(cls, movie: Movie, *, metadata: ImagingMetadata | None = None, plane: int = 0) -> ImagedFrames:
+        """Return the frames of a movie; ``metadata`` stands in for its own."""
+        metadata = metadata or movie.metadata
+        return cls.described(metadata.replace(n_frames=movie.n_frames), plane=plane, movie=movie)
+
+    @classmethod
+    def described(cls, metadata: ImagingMetadata, *, plane: int = 0, movie: Movie | None = None) -> ImagedFrames:
+        """Return the frames that metadata describe."""
+        if metadata.n_frames is None:
+            raise ParameterError("The metadata do not say how many frames there are. Pass ImagedFrames(n_frames=...).")
         return cls(
-            matched_clock=None if clock is None else FrameClock(**clock),
-            triggers_s=np.array(values["triggers_s"], np.float64),
-            stims=stims_frame(stims.pop("id"), stims),
-            light=None if light is None else LightTimes(**{name: _light_array(name, light[name]) for name in light}),
-            findings=tuple(Finding.from_dict(finding) for finding in values["findings"]),
+            n_frames=metadata.n_frames,
+            n_planes=metadata.n_planes,
+            plane=plane,
+            frame_rate_hz=metadata.frame_rate_hz,
+            frame_times_s=metadata.frame_times_s,
+            movie=movie,
         )
 
-    def __repr__(self) -> str:
-        clock = "no frame times" if self.matched_clock is None else repr(self.matched_clock)
-        return f"SyncAudit({self.verdict}: {clock}, {self.n_stims} stims, {len(self.findings)} findings)"
+    @property
+    def tick_times_s(self) -> np.ndarray | None:
+        """The program's time of every tick, ``(n_frames * n_planes,)``; None where it did not write one for each."""
+        times = self.frame_times_s
+        return None if times is None or times.size != self.n_frames * self.n_planes else times.ravel()
 
 
 def audit_sync(
     signals: Signals | None,
+    frames: ImagedFrames | Movie,
     *,
     frame_clock: str | None = "frame_clock",
-    stim: str | None = None,
-    n_frames: int,
-    n_planes: int = 1,
-    plane: int = 0,
-    metadata: ImagingMetadata | None = None,
-    protocol: PhotostimProtocol | None = None,
+    stim: str | Sequence[str] | None = None,
+    protocol: PhotostimProtocol | Mapping[str, PhotostimProtocol] | None = None,
     block: int | None = None,
+    frame_clock_active: Active = "high",
 ) -> SyncAudit:
     """Reconcile frame pulses, stimulation pulses, the movie's frames and the protocol.
 
@@ -144,173 +111,335 @@ def audit_sync(
     ----------
     signals
         The recording that holds the pulses; None where there is none.
+    frames
+        The movie, or what is known of its frames.
     frame_clock
         Channel of the frame clock; None if it was not recorded.
     stim
-        Channel of the stimulation's trigger pulses; None if there was no stimulation.
-    n_frames
-        Frames of the movie (multi-plane: complete volumes).
-    n_planes, plane
-        Planes of a volume, and the plane (zero-based) that the movie shows.
-    metadata
-        Gives the program's own frame times and nominal rate, to compare with, and to fall back on with a warning.
+        Channel of the stimulation's trigger pulses, or several; None if there was no stimulation.
     protocol
-        The stimulation protocol; without it, each pulse is a stim.
+        The stimulation protocol of the first channel, or ``{channel: protocol}``. In a channel without one each pulse is a stim.
     block
         Block of frame pulses to take where several fit; see :func:`match_frame_clock`.
+    frame_clock_active
+        Level of the frame clock during a pulse; a frame starts where a pulse does.
 
     Returns
     -------
     SyncAudit
-        Clock, triggers, stims, intervals of light, findings.
+        Clock, triggers, stims, intervals of light, findings, and the verdict.
 
     Raises
     ------
     MissingInputError
         If a channel that is named does not exist.
     ParameterError
-        If a count makes no sense.
+        If a count makes no sense, or a protocol is given for a channel that is not named.
 
     Notes
     -----
     A frame holds the times from its start (included) to the next frame's start (not included). Without recorded frame pulses
     the stims can't be placed on frames, because the program's clock and the recording's have no common zero: they are kept
     without frames, and not valid.
+
+    Examples
+    --------
+    ::
+
+        audit = pli.tl.audit_sync(signals, movie, stim="markpoints2packio", protocol=protocol)
+        audit.verdict, audit.to_frame(), audit.stims
     """
-    check_positive("n_frames", n_frames)
-    if not 0 <= plane < n_planes:
-        raise ParameterError(f"plane = {plane} does not exist. Planes run from 0 to {n_planes - 1}.")
-    frames = _Frames(int(n_frames), int(n_planes), plane, metadata)
+    frames = ImagedFrames.of(frames) if isinstance(frames, Movie) else frames
+    names = [stim] if isinstance(stim, str) else list(stim or ())
     findings: list[Finding] = [] if signals is None else list(signals.findings)
+    if protocol is not None and (signals is None or not names):
+        channels = "no signals were given" if signals is None else f"its channels are: {', '.join(signals)}"
+        message = f"There is a stimulation protocol, but no channel of trigger pulses: {channels}."
+        findings.append(Finding("no-stim-times", message, "error", advice="Name the channel of the triggers: stim=."))
+        protocol = None
+    pulses = None
     if signals is not None and frame_clock is not None:
-        clock = _hardware_clock(signals, frame_clock, frames, block, findings)
+        pulses = detect_pulses(signals[frame_clock], active=frame_clock_active)
+    triggers = {} if signals is None else {name: detect_pulses(signals[name]) for name in names}
+    audit = audit_pulses(pulses, frames, triggers=triggers, protocol=protocol, block=block)
+    return replace(audit, findings=(*findings, *audit.findings))
+
+
+def audit_pulses(
+    frame_pulses: Events | None,
+    frames: ImagedFrames | Movie,
+    *,
+    triggers: Mapping[str, Events] | None = None,
+    protocol: PhotostimProtocol | Mapping[str, PhotostimProtocol] | None = None,
+    block: int | None = None,
+) -> SyncAudit:
+    """Reconcile pulses that are known already; :func:`audit_sync` without the search for pulses in signals.
+
+    Parameters
+    ----------
+    frame_pulses
+        Pulses of the frame clock; None if it was not recorded.
+    frames
+        The movie, or what is known of its frames.
+    triggers
+        Trigger pulses of each channel of stimulation, on the same time base.
+    protocol, block
+        As in :func:`audit_sync`.
+
+    Returns
+    -------
+    SyncAudit
+        As of :func:`audit_sync`.
+
+    Raises
+    ------
+    ParameterError
+        If a count makes no sense, or a protocol is given for a channel that is not named.
+    """
+    frames = ImagedFrames.of(frames) if isinstance(frames, Movie) else frames
+    findings: list[Finding] = []
+    match = None if frame_pulses is None else _match(frame_pulses, frames, block, findings)
+    channels = _channels(triggers or {}, protocol, findings)
+    if match is not None:
+        channels = [_of_recording(channel, match, findings) for channel in channels]
+    for channel in channels:
+        findings += channel.findings()
+    if frame_pulses is None:
+        ticks = _program_ticks(frames, findings)
     else:
-        clock = _program_clock(frames, findings)
-    triggers, ends = _triggers(signals, stim, protocol, findings)
-    shared = clock is not None and clock.source == "hardware"
-    if len(triggers) and clock is not None and not shared:
-        message = f"{len(triggers)} stims can't be placed on frames: the frame times are not on the recording's time base."
+        match = (
+            None if match is None else _settle(match, _see_light(match, frames, channels), channels, frame_pulses.name, findings)
+        )
+        ticks = None if match is None else match.clock
+    clock = None if ticks is None else ticks.plane(frames.plane, frames.n_planes)
+    stims, light = make_stims(channels, None if frame_pulses is None else clock)
+    if clock is not None and frame_pulses is not None:
+        findings += _rate_findings(clock, frames, frame_pulses.name) + stim_findings(stims)
+    elif clock is not None and len(stims):
+        message = f"{len(stims)} stims can't be placed on frames: the frame times are not on the recording's time base."
         advice = "Record the frame clock beside the stimulation pulses."
-        findings.append(Finding("no-common-time-base", message, "error", stim or "", advice))
-    light = None if protocol is None or not len(triggers) else protocol.light(triggers)
-    if light is not None and protocol is not None:
-        stims = stims_of_light(light, protocol, clock if shared else None)
-    else:
-        stims = stims_of_pulses(triggers, ends, clock if shared else None)
-    if shared:
-        findings += stim_findings(stims)
-    return SyncAudit(matched_clock=clock, triggers_s=triggers, stims=stims, light=light, findings=tuple(findings))
+        findings.append(Finding("no-common-time-base", message, "error", advice=advice))
+    return SyncAudit(
+        ticks=ticks,
+        n_planes=frames.n_planes,
+        plane=frames.plane,
+        frame_pulses_s=np.zeros(0) if frame_pulses is None else frame_pulses.onsets_s,
+        triggers={channel.pulses.name: channel.pulses.onsets_s for channel in channels},
+        stims=stims,
+        light=light,
+        findings=tuple(findings),
+    )
 
 
-@dataclass(frozen=True)
-class _Frames:
-    """What is known of the movie's frames without any pulse."""
-
-    n_frames: int
-    n_planes: int
-    plane: int
-    metadata: ImagingMetadata | None
-
-    @property
-    def program_times_s(self) -> np.ndarray | None:
-        """The program's frame times, ``(n_frames,)`` or ``(n_frames, n_planes)``; None where there is not one per frame."""
-        times = None if self.metadata is None else self.metadata.frame_times_s
-        return times if times is not None and len(times) == self.n_frames else None
-
-    @property
-    def nominal_rate_hz(self) -> float | None:
-        return None if self.metadata is None else self.metadata.frame_rate_hz
+# the frame clock
 
 
-def _hardware_clock(
-    signals: Signals, name: str, frames: _Frames, block: int | None, findings: list[Finding]
-) -> FrameClock | None:
-    pulses = detect_pulses(signals[name])
-    findings += [finding for finding in pulses.findings if finding.code not in ("single-pulse", "no-pulses")]
-    if pulses.thresholds is None:  # not a TTL: the finding says so
-        return None
-    times = frames.program_times_s
-    ticks, found = match_frame_clock(
+def _match(pulses: Events, frames: ImagedFrames, block: int | None, findings: list[Finding]) -> FrameMatch | None:
+    noticed = getattr(pulses, "findings", ())
+    findings += [finding for finding in noticed if finding.code not in ("single-pulse", "no-pulses")]
+    if any(finding.severity == "error" and finding.code != "no-pulses" for finding in noticed):
+        return None  # not a TTL: the finding says so
+    match, found = match_frame_clock(
         pulses,
         n_frames=frames.n_frames,
         n_planes=frames.n_planes,
-        nominal_rate_hz=frames.nominal_rate_hz,
-        frame_times_s=None if times is None or times.size != frames.n_frames * frames.n_planes else times,
+        nominal_rate_hz=frames.frame_rate_hz,
+        frame_times_s=frames.tick_times_s,
         block=block,
     )
     findings += found
-    if ticks is None or frames.n_planes == 1:
-        return ticks
-    return ticks.plane(frames.plane, frames.n_planes)
+    return match
 
 
-def _program_clock(frames: _Frames, findings: list[Finding]) -> FrameClock | None:
+def _rate_findings(clock: FrameClock, frames: ImagedFrames, where: str) -> list[Finding]:
+    times = frames.tick_times_s
+    program_s = None if times is None else times[frames.plane :: frames.n_planes]
+    return rate_findings(clock, nominal_rate_hz=frames.frame_rate_hz, program_s=program_s, where=where)
+
+
+def _see_light(match: FrameMatch, frames: ImagedFrames, channels: Sequence[Triggers]) -> LightSeen | None:
+    """Look for the light of the channel with a protocol in the movie; None where that can't be done."""
+    lit = [triggers for triggers in channels if triggers.light is not None]
+    if frames.movie is None or len(lit) != 1:
+        return None
+    light, protocol = lit[0].light, lit[0].protocol
+    assert light is not None and protocol is not None
+    dark = [number for number, row in enumerate(protocol.rows) if row.power == 0 or row.power_mw == 0]
+    seen = ~np.isin(light.row, dark)
+    light = LightTimes(*(column[seen] for column in vars(light).values()))
+    reach = EXTRA_PULSES + 3
+    return find_light(frames.movie, match, light, plane=frames.plane, reach=reach)
+
+
+def _settle(
+    match: FrameMatch, light: LightSeen | None, channels: Sequence[Triggers], where: str, findings: list[Finding]
+) -> FrameMatch | None:
+    """Decide which pulse is the first frame's, by the best evidence there is, and say by which."""
+    stims_s = np.concatenate([np.zeros(0), *(channel.pulses.onsets_s for channel in channels)])
+    if light is not None and light.first is not None:
+        match = _settle_by_light(match, light, stims_s, where, findings)
+    elif light is not None:
+        message = "The light of the stims is not seen clearly in the movie, and does not tell which pulse is the first frame's."
+        findings.append(Finding("light-not-seen", message, "info", evidence={"explained": light.explained}))
+    if match.n_over < 0 and not match.told_by:
+        return None  # "too-few-pulses" has said so
+    before, after = match.n_missing
+    if before or after:
+        findings[:] = [finding for finding in findings if finding.code != "too-few-pulses"]
+        message = f"By the {match.told_by}, {before} frame pulses are missing before the train begins, {after} after it ends."
+        advice = "Accept this if the rate is steady: the missing frame times are continued with the median interval."
+        evidence = {"n_before": before, "n_after": after}
+        findings.append(Finding("missing-end-pulses", message, "error", where, advice, evidence))
+    findings.append(_first_frame(match, where, with_stims=len(stims_s) > 0))
+    return match
+
+
+def _first_frame(match: FrameMatch, where: str, *, with_stims: bool) -> Finding:
+    """Say what tells the first frame's pulse, and what was assumed."""
+    evidence = {"time_s": float(match.clock.starts_s[0]), "n_pulses": len(match.train_s), "n_ticks": match.n_ticks}
+    start = f"The first frame is taken to be at {evidence['time_s']:.4f} s"
+    if not match.told_by:
+        message = f"{start}; {match.n_over - match.first} of the {match.n_over} extra pulses are taken to follow the last frame."
+        advice = "Usual: the scanner runs on. But a lost first pulse would look the same; light of stims in the movie would tell."
+        return Finding("extra-pulses", message, "warning", where, advice, {**evidence, "n_extra": match.n_over})
+    if match.told_by == "pulse count":
+        message = f"{start}: there are as many pulses as frames. Nothing else tells."
+        advice = "A pulse lost and a frame not saved would cancel out unseen; light of stims in the movie would tell."
+        return Finding("first-frame-by-count", message, "warning" if with_stims else "info", where, advice, evidence)
+    return Finding("first-frame", f"{start}, as the {match.told_by} tells.", "info", where, "", evidence)
+
+
+def _settle_by_light(match: FrameMatch, light: LightSeen, stims_s: np.ndarray, where: str, findings: list[Finding]) -> FrameMatch:
+    """Let the light in the movie decide, and say what it does not reach."""
+    assert light.first is not None  # the light is seen
+    advice = "Check that recording and movie belong together."
+    if match.told_by == "program times" and match.first != light.first:
+        message = f"The light in the movie puts the first frame {light.first - match.first:+d} pulses from the program's."
+        findings.append(Finding("evidence-disagrees", message, "error", where, advice))
+    elif light.first > match.first:
+        n_before = light.first - match.first
+        message = (
+            f"{n_before} pulses precede the first frame, by the light in the movie: frames were not saved before the first stim."
+        )
+        findings.append(Finding("pulses-before-first-frame", message, "warning", where, advice, {"n_before": n_before}))
+    late = stims_s > light.confirmed_until_s
+    stop = light.first + match.n_ticks
+    if late.any() and match.told_by != "program times" and len(match.train_s) >= stop + match.n_planes:
+        within = late & (stims_s < match.starts_s(stop, stop + 1)[0])
+        if within.any():
+            message = (
+                f"{int(within.sum())} stims come after the last light that is seen, at {light.confirmed_until_s:.3f} s. "
+                "If frames were not saved after it, theirs would be wrong."
+            )
+            findings.append(Finding("stims-after-light", message, "warning", where, "", {"n_stims": int(within.sum())}))
+    findings += _light_findings(light)
+    _trust(match, light, findings)
+    return replace(match, first=light.first, told_by="light in the movie")
+
+
+def _light_findings(light: LightSeen) -> list[Finding]:
+    """Say how many stims agree, and which do not."""
+    found = []
+    unseen, moved = np.isnan(light.shifts), np.nan_to_num(light.shifts) != 0
+    n_fit, share = int((light.seen & (light.shifts == 0)).sum()), f"{light.explained:.0%} of the change of brightness"
+    message = f"The light of {n_fit} of {len(light.stims)} stims is seen in the frames that the pulses tell ({share})."
+    evidence = {"n_stims": len(light.stims), "n_fit": n_fit, "explained": light.explained}
+    found.append(Finding("light-seen", message, "info", evidence=evidence))
+    if moved.any():
+        stims, shifts = light.stims[moved], light.shifts[moved].astype(int)
+        message = (
+            f"The light of {len(stims)} stims, first of number {stims[0]}, comes in other frames than the pulses tell, "
+            f"first by {shifts[0]:+d}."
+        )
+        advice = (
+            "Frames or pulses were lost before that stim, or triggers are wrong. Results after it would be of the wrong frames."
+        )
+        evidence = {"stims": stims[:50].tolist(), "shift_ticks": shifts[:50].tolist()}
+        found.append(Finding("light-moves", message, "error", advice=advice, evidence=evidence))
+    if unseen.any():
+        stims = light.stims[unseen]
+        message = f"No light is seen at {len(stims)} of the stims, first at number {stims[0]}, while the others are seen."
+        advice = "These triggers may be none, or the laser was blocked."
+        found.append(Finding("stims-without-light", message, "warning", advice=advice, evidence={"stims": stims[:50].tolist()}))
+    return found
+
+
+def _trust(match: FrameMatch, light: LightSeen, findings: list[Finding]) -> None:
+    """Take back suspicions that the light of the stims clears."""
+    edges = [-np.inf, *match.mended_s.tolist(), np.inf]
+    if all(light.confirms(start, stop) for start, stop in pairwise(edges)):  # on all sides of every gap
+        _lower(findings, "missing-pulses", "warning", "The light of the stims before and after confirms the number filled in.")
+    counted = not any(finding.code.endswith("-stims-than-protocol") for finding in findings)
+    if counted and np.all(light.shifts == 0) and light.seen.all():  # no trigger is a stray, so none of the right number is lost
+        _lower(
+            findings, "irregular-stims", "info", "There are as many as the protocol has, and the movie shows light at every one."
+        )
+
+
+def _lower(findings: list[Finding], code: str, severity: Severity, why: str) -> None:
+    for index, finding in enumerate(findings):
+        if finding.code == code:
+            findings[index] = replace(finding, severity=severity, message=f"{finding.message} {why}", advice="")
+
+
+# where there is no frame clock
+
+
+def _program_ticks(frames: ImagedFrames, findings: list[Finding]) -> FrameClock | None:
     """Fall back on the program's own frame times, or on its nominal rate, and say so."""
-    times, rate = frames.program_times_s, frames.nominal_rate_hz
+    times, rate, n_planes = frames.frame_times_s, frames.frame_rate_hz, frames.n_planes
     advice = "Record the frame clock to be sure."
+    times = frames.tick_times_s
     if times is not None:
-        starts = times if times.ndim == 1 else times[:, frames.plane]
-        period_s = np.nan if rate is None or len(starts) > 1 else 1.0 / rate
-        if np.all(np.diff(starts) > 0) and (len(starts) > 1 or rate is not None):
+        period_s = np.nan if rate is None or len(times) > 1 else 1.0 / (rate * n_planes)
+        if np.all(np.diff(times) > 0) and (len(times) > 1 or rate is not None):
             message = "No frame clock was recorded: frame times are those that the acquisition program wrote."
             findings.append(Finding("no-frame-clock", message, "warning", advice=advice))
-            return FrameClock(starts, "acquisition program", period_s)
+            return FrameClock(times, "acquisition program", period_s)
         findings.append(Finding("frame-times-not-ascending", "The program's frame times do not ascend; they are not used."))
     if rate is not None:
         message = f"No frame times were recorded: they are assumed to follow the nominal rate of {rate:g} Hz, and will drift."
         findings.append(Finding("nominal-frame-times", message, "warning", advice=advice, evidence={"rate_hz": rate}))
-        return FrameClock.nominal(frames.n_frames, rate)
+        return FrameClock.nominal(frames.n_frames * n_planes, rate * n_planes)
     message = "Nothing tells when the frames were taken: no frame clock, no frame times, no frame rate."
     findings.append(Finding("no-frame-times", message, "error", advice="Give the frame rate in the metadata."))
     return None
 
 
-def _triggers(
-    signals: Signals | None, stim: str | None, protocol: PhotostimProtocol | None, findings: list[Finding]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find the trigger pulses and compare their number with the protocol's."""
-    none = np.zeros(0), np.zeros(0)
-    if stim is None or signals is None:
-        if protocol is not None:
-            channels = "no signals were given" if signals is None else f"its channels are: {', '.join(signals)}"
-            message = f"There is a stimulation protocol, but no channel of trigger pulses: {channels}."
-            findings.append(Finding("no-stim-times", message, "error", advice="Name the channel of the triggers: stim=."))
-        return none
-    pulses = detect_pulses(signals[stim])
-    expected = None if protocol is None or protocol.n_stims is None else protocol.n_stims * protocol.pulses_per_stim
-    findings += [finding for finding in pulses.findings if not (finding.code == "single-pulse" and expected == 1)]
-    ends = pulses.ends_s if pulses.ends_s is not None else pulses.onsets_s
-    if len(pulses) == 1 and expected != 1:
-        message = f"Channel '{stim}' holds one pulse only, which is not taken for a stim."
-        findings.append(Finding("no-repeated-pulses", message, "error", stim, "Choose the channel of the triggers."))
-        return none
-    if len(pulses) and expected is not None and protocol is not None:
-        findings += _count_findings(len(pulses), expected, protocol, stim)
-    return pulses.onsets_s, ends
+# the triggers
 
 
-def _count_findings(n_pulses: int, expected: int, protocol: PhotostimProtocol, where: str) -> list[Finding]:
-    if n_pulses == expected:
-        return []
-    per_stim = protocol.pulses_per_stim
-    evidence = {"n_pulses": n_pulses, "n_expected": expected, "pulses_per_stim": per_stim}
-    told = f"{n_pulses} trigger pulses, where the protocol has {expected}"
-    if n_pulses > expected:
-        message = f"{told}: some are not stims, and which can't be told."
-        advice = "Choose the channel that the program itself sends (markpoints2packio), or the right protocol."
-        return [Finding("more-stims-than-protocol", message, "error", where, advice, evidence)]
-    if per_stim > 1 and n_pulses % per_stim:
-        message = f"{told}, {per_stim} a stim: which rows they belong to can't be told for sure."
-        return [Finding("incomplete-stim", message, "error", where, "Check where pulses are missing.", evidence)]
-    message = f"{told}: the protocol was probably stopped early; all are taken to be from its beginning."
-    return [Finding("fewer-stims-than-protocol", message, "warning", where, evidence=evidence)]
+def _channels(
+    triggers: Mapping[str, Events],
+    protocol: PhotostimProtocol | Mapping[str, PhotostimProtocol] | None,
+    findings: list[Finding],
+) -> list[Triggers]:
+    """Put pulses and protocol of every channel together, and say where there is nothing to work with."""
+    if not isinstance(protocol, Mapping):
+        protocol = {} if protocol is None else dict(zip(list(triggers)[:1], [protocol], strict=False))
+    unknown = [name for name in protocol if name not in triggers]
+    if unknown:
+        raise ParameterError(
+            f"There is a protocol for the channel '{unknown[0]}', but its triggers are not named: {list(triggers)}."
+        )
+    found = []
+    for name, pulses in triggers.items():
+        channel = Triggers(Events(pulses.onsets_s, pulses.ends_s, name), protocol.get(name))
+        findings += [finding for finding in getattr(pulses, "findings", ()) if finding.code != "single-pulse"]
+        if len(pulses) == 1 and channel.n_expected != 1:
+            message = f"Channel '{name}' holds one pulse only, which is not taken for a stim."
+            findings.append(Finding("no-repeated-pulses", message, "error", name, "Choose the channel of the triggers."))
+            channel = replace(channel, pulses=Events(np.zeros(0), np.zeros(0), name))
+        found.append(channel)
+    return found
 
 
-def _plain(column: pd.Series) -> list[Any]:
-    """Return a column as JSON-compatible values, None where it is missing."""
-    missing = column.isna().tolist()
-    return [None if gone else value for value, gone in zip(column.tolist(), missing, strict=True)]
-
-
-def _light_array(name: str, values: list[float]) -> np.ndarray:
-    return np.array(values, np.float64 if name.endswith("_s") else np.int64)
+def _of_recording(triggers: Triggers, match: FrameMatch, findings: list[Finding]) -> Triggers:
+    """Leave out the triggers of other recordings in the same file, where the rest is just what the protocol needs."""
+    edges = match.starts_s(match.first, match.first + match.n_ticks + 1)
+    own = triggers.within(float(edges[0]), float(edges[-1]))
+    n_others = len(triggers.pulses) - len(own.pulses)
+    if n_others:
+        message = f"{n_others} triggers outside this recording belong to others; within it are the protocol's {len(own.pulses)}."
+        findings.append(Finding("triggers-of-other-recordings", message, "info", triggers.pulses.name, evidence={"n": n_others}))
+    return own

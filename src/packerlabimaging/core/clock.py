@@ -159,7 +159,8 @@ class FrameClock:
     def plane(self, index: int, n_planes: int) -> FrameClock:
         """Return the clock of one plane of a volume recording, of which this clock holds every tick.
 
-        Plane ``p`` of volume ``v`` is tick ``v * n_planes + p``; an incomplete last volume is left out.
+        Plane ``p`` of volume ``v`` is tick ``v * n_planes + p``; an incomplete last volume is left out. The period is measured
+        from volume to volume: fly-back makes it longer than ``n_planes`` ticks.
         """
         n_volumes = self.n_frames // n_planes
         if not 0 <= index < n_planes or n_volumes == 0:
@@ -167,7 +168,8 @@ class FrameClock:
                 f"Plane {index} of {n_planes} can't be taken from {self.n_frames} ticks. "
                 f"Planes run from 0 to {n_planes - 1}, and one complete volume is needed."
             )
-        return FrameClock(self.starts_s[index::n_planes][:n_volumes], self.source, self.period_s * n_planes)
+        period_s = self.period_s * n_planes if n_volumes < 2 or self.source == "nominal" else math.nan
+        return FrameClock(self.starts_s[index::n_planes][:n_volumes], self.source, period_s)
 
     def __repr__(self) -> str:
         return f"FrameClock({self.n_frames} frames, {self.rate_hz:.4f} Hz, starts at {self.starts_s[0]:.4f} s, {self.source})"

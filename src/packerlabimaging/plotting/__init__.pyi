@@ -4,6 +4,7 @@ from .images import fov, image, roi_outlines
 from .motion import registration
 from .peristim import peristim_average, peristim_heatmap
 from .photostim import response_raster, response_volcano, target_match
+from .sync_audit import sync_audit
 from .synchronisation import clock, signals
 from .truth import comparison
 
@@ -20,6 +21,7 @@ __all__ = [
     "roi_outlines",
     "signals",
     "style",
+    "sync_audit",
     "target_match",
     "traces",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from packerlabimaging import analysis as tl
 from packerlabimaging import preprocessing as pp
 from packerlabimaging.analysis import ResponseSettings, TargetingSettings, TargetMatch
-from packerlabimaging.analysis.sync import SyncAudit
+from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import rois_of
 from packerlabimaging.core.streaming import Reducer, RoiTraces
@@ -20,6 +20,7 @@ from packerlabimaging.trials.settings import ArtefactSettings
 from packerlabimaging.trials.two_photon import TwoPhotonImagingTrial
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 
@@ -61,6 +62,12 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
                 "Mend the input, name the channel of the triggers, or analyse the trial as a TwoPhotonImagingTrial."
             )
         return pp.compute_artefact_mask(audit.clock, audit.light, guard_frames=self.settings["artefacts"].guard_frames)
+
+    @property
+    def stims(self) -> pd.DataFrame:
+        """Stims of the protocol, as the audit lists them; those of further channels are left out."""
+        stims = self.sync.stims
+        return stims[stims["channel"] == next(iter(self.sync.triggers), None)]
 
     @property
     def targets(self) -> AnnData:
@@ -105,7 +112,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         return tl.compute_target_responses(
             self.traces["targets"] - np.float32(self.settings["dff"].dark_level or 0.0),
             self.frame_clock,
-            self.sync.stims,
+            self.stims,
             self.match_targets(),
             self.photostim,
             preset=responses.preset,
@@ -119,7 +126,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         responses = self.settings["responses"]
         return tl.compute_responses(
             self.cells,
-            self.sync.stims,
+            self.stims,
             preset=responses.preset,
             overrides=responses.overrides,
             populations=self.match_targets().rois["population"],

@@ -63,6 +63,8 @@ class Input(Generic[T]):
     kind: ClassVar[Kind]
     roles: ClassVar[Mapping[str, Any]] = {}
     """Options that say what parts of the input are for, with their defaults; they are not passed to the reader."""
+    several: ClassVar[frozenset[str]] = frozenset()
+    """Roles that a list of names can be given for."""
 
     def __init__(self, *, name: str = "", required: bool = False, help: str = "") -> None:
         self.name = name
@@ -89,6 +91,16 @@ class Input(Generic[T]):
         options = {name: value for name, value in config.options.items() if name not in self.roles}
         opened: T = open_path(config.path, self.kind, reader=config.reader, options=options)
         return opened
+
+    def check_roles(self, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Return the roles whose value names no channel, each with what else it may be."""
+        faults = []
+        for role in self.roles:
+            value, several = options.get(role), role in self.several
+            names = value if several and isinstance(value, (list, tuple)) and value else [value]
+            if not all(isinstance(name, str) or name is None for name in names) or (len(names) > 1 and None in names):
+                faults.append((role, ", or a list of such names" if several else ""))
+        return faults
 
     def missing(self, trial: Trial) -> MissingInputError:
         """Return the error for an input that was not given."""
@@ -121,10 +133,11 @@ class SignalsInput(Input[Signals]):
 class SyncInput(SignalsInput):
     """Signals that hold the frame clock and, where there is stimulation, its trigger pulses.
 
-    The options ``frame_clock`` and ``stim`` name the channels.
+    The options ``frame_clock`` and ``stim`` name the channels; ``stim`` may be a list, whose first channel triggers the protocol.
     """
 
     roles = {"frame_clock": "frame_clock", "stim": "markpoints2packio"}
+    several = frozenset({"stim"})
 
 
 class PhotostimInput(Input[PhotostimProtocol]):

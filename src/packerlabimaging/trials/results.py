@@ -12,7 +12,7 @@ import numpy as np
 
 from packerlabimaging._files import write_json
 from packerlabimaging._provenance import UNS_KEY
-from packerlabimaging.analysis.sync import SyncAudit
+from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.errors import StoreError
 from packerlabimaging.io.tables import open_table, read_table, write_table
 

@@ -221,9 +221,8 @@ class Trial:
             if "\0" in str(config.path):
                 faults.append(f"the input '{name}': {str(config.path)!r} can't be a path.")
             faults += [
-                f"the input '{name}': {role} = {config.options[role]!r} must be the name of a channel."
-                for role in self.declared_inputs[name].roles
-                if not isinstance(config.options.get(role), str | None)
+                f"the input '{name}': {role} = {config.options[role]!r} must be the name of a channel{or_list}."
+                for role, or_list in self.declared_inputs[name].check_roles(config.options)
             ]
         return found, faults
 
@@ -264,13 +263,12 @@ class Trial:
             self._opened[name] = self.declared_inputs[name].open(self.inputs[name])
         return self._opened[name]
 
-    def role(self, input_name: str, role: str) -> str | None:
-        """Return what the user named for a role of an input, e.g. the channel of the frame clock."""
+    def role(self, input_name: str, role: str) -> Any:
+        """Return what the user named for a role of an input, e.g. the channel of the frame clock, or a list of channels."""
         self._note("input", input_name)
         config = self.inputs.get(input_name)
         defaults = self.declared_inputs[input_name].roles
-        value: str | None = (config.options if config else {}).get(role, defaults[role])
-        return value
+        return (config.options if config else {}).get(role, defaults[role])
 
     def adopted_segmentation(self) -> Segmentation | None:
         """Return the existing segmentation that the experiment adopts, this trial's frames of it; None where there is none."""

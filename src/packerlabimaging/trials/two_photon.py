@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from packerlabimaging import preprocessing as pp
-from packerlabimaging.analysis.sync import SyncAudit, audit_sync
+from packerlabimaging.analysis.audit import SyncAudit
+from packerlabimaging.analysis.sync import ImagedFrames, audit_sync
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.segmentation import Segmentation
@@ -30,11 +31,12 @@ class TwoPhotonImagingTrial(Trial):
     Inputs are ``movie`` (not needed where an existing segmentation is adopted) and ``sync``, signals that hold the frame
     clock; without it the frame times come from the acquisition program, or from its nominal rate, and findings say so.
 
-    Results are ``sync`` (a :class:`~packerlabimaging.analysis.sync.SyncAudit`), ``images`` and ``traces`` of the raw movie,
+    Results are ``sync`` (a :class:`~packerlabimaging.analysis.audit.SyncAudit`), ``images`` and ``traces`` of the raw movie,
     ``segmentation``, and ``cells``: an AnnData of ROIs x frames with dF/F in ``X``.
     """
 
     steps: ClassVar[tuple[str, ...]] = ("sync", "images", "segmentation", "cells")
+    versions: ClassVar[Mapping[str, int]] = {"sync": 2}
     sections: ClassVar[Mapping[str, type]] = {
         "metadata": MetadataSettings,
         "sync": SyncSettings,
@@ -129,16 +131,17 @@ class TwoPhotonImagingTrial(Trial):
 
         ``stimulation`` goes to :func:`~packerlabimaging.tl.audit_sync`; without it no stims are looked for.
         """
-        metadata = self.metadata
-        assert metadata.n_frames is not None  # of an open movie or segmentation it is always known
+        plane = self.inputs["movie"].options.get("plane") or 0 if "movie" in self.inputs else 0
+        if self.has_input("movie"):
+            frames = ImagedFrames.of(self.movie, metadata=self.metadata, plane=plane)
+        else:
+            frames = ImagedFrames.described(self.metadata)
         return audit_sync(
             self.signals if self.has_input("sync") else None,
+            frames,
             frame_clock=self.role("sync", "frame_clock"),
-            n_frames=metadata.n_frames,
-            n_planes=metadata.n_planes,
-            plane=self.inputs["movie"].options.get("plane") or 0 if "movie" in self.inputs else 0,
-            metadata=metadata,
             block=self.settings["sync"].block,
+            frame_clock_active=self.settings["sync"].frame_clock_active,
             **stimulation,
         )
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging import plotting as pl
+from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.signals import Signals
 from packerlabimaging.errors import MissingFileError, MissingInputError
@@ -42,7 +43,9 @@ class Synchronisation(ReportSection):
             facts |= _facts(clock)
             if clock.source != "nominal" and clock.n_frames > 1:
                 figures.append(_clock_figure(clock, nominal))
-        facts |= {"trigger pulses": len(audit.triggers_s), "stims": len(stims)}
+        facts |= {f"triggers in {name}": len(times) for name, times in audit.triggers.items()} | {"stims": len(stims)}
+        if len(audit.frame_pulses_s) or len(stims):
+            figures.insert(0, _audit_figure(audit))
         try:
             signals = getattr(trial, "signals", None)
             if signals is not None and len(signals):
@@ -70,6 +73,15 @@ def _facts(clock: FrameClock) -> dict[str, Any]:
     }
 
 
+def _audit_figure(audit: SyncAudit) -> ReportFigure:
+    caption = (
+        "What was reconciled. Top: every pulse of the frame clock (grey), the movie's frames (blue), and the stims of each "
+        "channel (red: not within the recording). Bottom: intervals between frames (ms) and between stims (s). Vertical lines "
+        "are the places of warnings (orange) and errors (red) of the list."
+    )
+    return ReportFigure(pl.sync_audit(audit), caption)
+
+
 def _clock_figure(clock: FrameClock, nominal: float | None) -> ReportFigure:
     against = "its own mean rate" if nominal is None else f"the stated {nominal:.4g} Hz"
     caption = (
@@ -80,18 +92,19 @@ def _clock_figure(clock: FrameClock, nominal: float | None) -> ReportFigure:
     return ReportFigure(pl.clock(clock, nominal_rate_hz=nominal), caption)
 
 
-def _signals_figure(trial: Any, signals: Signals, audit: Any, clock: FrameClock | None) -> ReportFigure:
+def _signals_figure(trial: Any, signals: Signals, audit: SyncAudit, clock: FrameClock | None) -> ReportFigure:
     events: dict[str, Any] = {}
     frames = clock.starts_s if clock is not None and clock.source == "hardware" else np.zeros(0)
-    for role, times in (("frame_clock", frames), ("stim", audit.triggers_s)):
-        name = trial.role("sync", role) if hasattr(trial, "role") else None
+    frame_clock = trial.role("sync", "frame_clock") if hasattr(trial, "role") else None
+    for name, times in ((frame_clock, frames), *audit.triggers.items()):
         if name is not None and name in signals and len(times):
             events[name] = times
     channels = [*events, *(name for name in signals if name not in events)][:MOST_CHANNELS]
     whole = next(iter(signals.values())).start_s
     what, first = "beginning", whole if clock is None else float(clock.starts_s[0])
-    if len(audit.triggers_s):
-        what, first = "first trigger", float(audit.triggers_s[0])
+    triggers_s = [times[0] for times in audit.triggers.values() if len(times)]
+    if triggers_s:
+        what, first = "first trigger", float(min(triggers_s))
     last = first + _stim_length(audit.stims) + ZOOM_AFTER_S
     drawn = pl.signals(signals, channels=channels, events=events, zoom_s=(first - ZOOM_BEFORE_S, last))
     left_out = len(signals) - len(channels)
