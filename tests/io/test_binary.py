@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packerlabimaging.core import ArrayMovie, stream
-from packerlabimaging.errors import MissingFileError, ParameterError
-from packerlabimaging.io.binary import BinaryMovie, BinaryReader, BinaryWriter
+from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
+from packerlabimaging.io import find_reader, open_movie
+from packerlabimaging.io.binary import BinaryMovie, BinaryReader, BinaryWriter, PrairieLinkReader
 
 RNG = np.random.default_rng(5)
 
@@ -99,18 +100,78 @@ def test_the_reader_knows_suite2p_files_and_asks_about_others(tmp_path: Path) ->
     assert not reader.detect(path)
     with pytest.raises(ParameterError, match="Give frame_shape_px"):
         reader.open(path)
-    np.testing.assert_array_equal(reader.open(path, frame_shape_px=(5, 7)).read(0, 9), pixels)
+    with pytest.raises(ParameterError, match="Give dtype="):
+        reader.open(path, frame_shape_px=(5, 7))
+    np.testing.assert_array_equal(reader.open(path, frame_shape_px=(5, 7), dtype="int16").read(0, 9), pixels)
     np.save(tmp_path / "ops.npy", {"Ly": 5, "Lx": 7, "fs": 29.5, "suite2p_version": "0.14.0"})  # type: ignore[arg-type]
     assert reader.detect(path)
     movie = reader.open(path)
     assert movie.shape == (9, 5, 7)
     assert (movie.metadata.frame_rate_hz, movie.metadata.frame_rate_source) == (29.5, "nominal")
     assert reader.inspect(path).facts["n_frames"] == 9
-    with pytest.raises(ParameterError, match="one channel"):
+    with pytest.raises(ParameterError, match="channel = 2 is not in"):
         reader.open(path, channel=2)
     with pytest.raises(ParameterError, match="no option 'shape'"):
-        reader.open(path, shape=(5, 7))
+        open_movie(path, shape=(5, 7))
     with pytest.raises(MissingFileError, match="no file"):
-        reader.open(tmp_path / "other.bin", frame_shape_px=(5, 7))
+        reader.open(tmp_path / "other.bin", frame_shape_px=(5, 7), dtype="int16")
     with pytest.raises(ParameterError, match="makes no sense"):
         BinaryMovie(path, frame_shape_px=(0, 7))
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.permutations("tzc"), st.integers(0, 20), st.sampled_from(["<u2", ">i2", "<f4"]))
+@settings(max_examples=40, deadline=None)
+def test_interleaved_frames_after_a_header(
+    tmp_path_factory: pytest.TempPathFactory, n_channels: int, n_planes: int, axes: list[str], offset: int, dtype: str
+) -> None:
+    path, order = tmp_path_factory.getbasetemp() / "interleaved.raw", "".join(axes)
+    sizes = {"t": 4, "z": n_planes, "c": n_channels}
+    pixels = RNG.integers(0, 100, (*(sizes[axis] for axis in order), 5, 7)).astype(dtype)
+    path.write_bytes(bytes(offset) + pixels.tobytes())
+    layout = {"n_channels": n_channels, "n_planes": n_planes, "order": order, "offset_bytes": offset}
+    movie = BinaryReader().open(
+        path, frame_shape_px=(5, 7), dtype=dtype, channel=n_channels, plane=n_planes - 1, frame_rate_hz=20.0, **layout
+    )
+    expected = pixels.transpose([order.index(axis) for axis in "tzc"] + [3, 4])[:, -1, -1]
+    np.testing.assert_array_equal(movie.read(0, 4), expected)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(movie)).read(1, 3), expected[1:3])  # noqa: S301 - our own bytes
+    assert movie.metadata.n_planes == n_planes and movie.metadata.frame_rate_hz == 20.0
+
+
+def test_prairielink_streams_say_their_frame_size(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "t-001.bin", RNG.integers(0, 8192, (6, 16, 24)).astype("<u2")
+    path.write_bytes(np.array([24, 16], "<u2").tobytes() + pixels.tobytes())
+    assert find_reader(path, "movie").name == "prairielink"
+    movie = open_movie(path, frame_rate_hz=30.0, pixel_size_um=1.5)
+    np.testing.assert_array_equal(movie.read(0, 6), pixels)
+    assert movie.metadata.frame_rate_source == "given" and movie.metadata.program == "PrairieLink"
+    np.testing.assert_array_equal(open_movie(path, n_channels=2, channel=2).read(0, 3), pixels[1::2])
+    path.write_bytes(path.read_bytes()[:-10])
+    assert not PrairieLinkReader().detect(path)
+    cut = open_movie(path, reader="prairielink")
+    assert cut.n_frames == 5 and [finding.code for finding in cut.findings] == ["cut-frame"]
+    for content in (b"", b"abc", bytes(100)):
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match="no PrairieLink stream"):
+            open_movie(path, reader="prairielink")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"frame_shape_px": (5, 0)},
+        {"frame_shape_px": (5, float("nan"))},
+        {"frame_shape_px": 5},
+        {"frame_shape_px": (5, 7), "dtype": "object"},
+        {"frame_shape_px": (5, 7), "dtype": "nonsense"},
+        {"frame_shape_px": (5, 7), "offset_bytes": -1},
+        {"frame_shape_px": (5, 7), "n_channels": 100},
+        {"frame_shape_px": (5, 7), "n_planes": 1 << 60},
+        {"frame_shape_px": (1 << 40, 1 << 40)},
+    ],
+)
+def test_sizes_that_make_no_sense(tmp_path: Path, options: dict) -> None:
+    frames(9).tofile(tmp_path / "a.raw")
+    with pytest.raises(ParameterError):
+        movie = BinaryReader().open(tmp_path / "a.raw", **{"dtype": "uint16", "channel": 1, "plane": 0, **options})
+        movie.read(0, max(1, movie.n_frames))
