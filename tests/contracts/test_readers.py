@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
+
+import h5py
 import numpy as np
+import pytest
 import rig_samples
 import tifffile
 
@@ -203,6 +207,112 @@ class TestScanbox(ReaderContract):
 
     def make_sample(self, folder):
         return rig_samples.write_scanbox(folder / "mouse_000_001.sbx", FRAMES[..., np.newaxis])
+
+
+LABELS = np.kron(np.array([[1, 0, 2], [0, 3, 0]], np.uint16), np.ones((4, 5), np.uint16))
+
+
+class TestLabels(ReaderContract):
+    name = "labels"
+
+    def make_sample(self, folder):
+        path = folder / "t-001_labels.tif"
+        tifffile.imwrite(path, LABELS, photometric="minisblack")
+        return path
+
+
+class TestCellpose(ReaderContract):
+    name = "cellpose"
+
+    def make_sample(self, folder):
+        path = folder / "mean_seg.npy"
+        np.save(path, {"masks": LABELS, "outlines": LABELS * 0, "ismanual": np.zeros(3, bool)}, allow_pickle=True)
+        return path
+
+
+class TestImageJ(ReaderContract):
+    name = "imagej"
+
+    def make_sample(self, folder):
+        roifile = pytest.importorskip("roifile")
+        path = folder / "RoiSet.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for number in range(3):
+                outline = np.array([[4, 4], [12, 5], [9, 14]]) + 3 * number
+                archive.writestr(f"{number}.roi", roifile.ImagejRoi.frompoints(outline).tobytes())
+        return path
+
+
+class TestCaiman(ReaderContract):
+    name = "caiman"
+
+    def make_sample(self, folder):
+        path = folder / "results.hdf5"
+        rng = np.random.default_rng(4)
+        A = np.stack([(number == LABELS).ravel(order="F") * rng.uniform(1, 2, LABELS.size) for number in (1, 2, 3)], axis=1)
+        with h5py.File(path, "w") as file:
+            file["dims"] = LABELS.shape
+            file["estimates/A/data"], file["estimates/A/indices"] = A.T[A.T > 0], np.nonzero(A.T)[1]
+            file["estimates/A/indptr"], file["estimates/A/shape"] = np.arange(4) * 20, A.shape
+            for name in ("C", "YrA", "S"):
+                file[f"estimates/{name}"] = rng.random((3, 30))
+        return path
+
+
+class TestNwb(ReaderContract):
+    name = "nwb"
+
+    def make_sample(self, folder):
+        path = folder / "session.nwb"
+        with h5py.File(path, "w") as file:
+            file.attrs["nwb_version"] = "2.7.0"
+            table = file.create_group("processing/ophys/ImageSegmentation/PlaneSegmentation")
+            table.attrs["neurodata_type"] = "PlaneSegmentation"
+            table["id"] = np.arange(3)
+            table["image_mask"] = np.stack([(number == LABELS).T.astype("f4") for number in (1, 2, 3)])
+            series = file.create_group("processing/ophys/Fluorescence/RoiResponseSeries")
+            series.attrs["neurodata_type"] = "RoiResponseSeries"
+            series["data"], series["rois"] = np.random.default_rng(0).random((20, 3)), np.arange(3)
+            series["rois"].attrs["table"] = table.ref
+        return path
+
+
+class TestExtractorMovie(ReaderContract):
+    name = "roiextractors"
+    options = {"extractor": "NumpyImagingExtractor", "sampling_frequency": 30.0}
+    detected = False
+
+    def make_sample(self, folder):
+        pytest.importorskip("roiextractors")
+        np.save(folder / "movie.npy", FRAMES[..., None])
+        return folder / "movie.npy"
+
+
+class TestExtractorSegmentation(ReaderContract):
+    name = "roiextractors-segmentation"
+    detected = False
+
+    @property
+    def options(self):
+        return {"extractor": "NumpySegmentationExtractor", "sampling_frequency": 30.0, "raw": str(self.raw)}
+
+    def make_sample(self, folder):
+        pytest.importorskip("roiextractors")
+        self.raw = folder / "raw.npy"
+        np.save(folder / "masks.npy", np.stack([number == LABELS for number in (1, 2, 3)], axis=-1).astype("f4"))
+        np.save(self.raw, np.random.default_rng(0).random((20, 3)))
+        return folder / "masks.npy"
+
+
+class TestNeo(ReaderContract):
+    name = "neo"
+    options = {"io": "RawBinarySignalRawIO", "nb_channel": 2, "sampling_rate": 1000.0}
+    detected = False
+
+    def make_sample(self, folder):
+        pytest.importorskip("neo")
+        np.random.default_rng(0).integers(-99, 99, (500, 2)).astype(np.int16).tofile(folder / "rec.raw")
+        return folder / "rec.raw"
 
 
 def test_every_installed_reader_is_under_the_contract():

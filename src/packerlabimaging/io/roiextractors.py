@@ -36,6 +36,12 @@ from packerlabimaging.io.rois import check_frame_shape
 _TRACES = {"neuropil": "Fneu", "deconvolved": "spks", "dff": "dff", "denoised": "denoised"}
 """Their names of traces besides ``raw``, and ours."""
 
+_REFUSED = {
+    "Suite2pSegmentationExtractor": "Suite2p folders have a reader of their own: reader='suite2p'.",
+    "SimaSegmentationExtractor": "Convert the data set first.",
+}
+"""Extractors that run what a file holds (they unpickle), and what to do instead."""
+
 
 def movie_of_extractor(extractor: Any, *, plane: int | None = None) -> ExtractorMovie:
     """Wrap an ``ImagingExtractor`` of roiextractors as a movie.
@@ -178,7 +184,7 @@ def segmentation_of_extractor(extractor: Any) -> Segmentation:
 
     source = _source(extractor)
     with _foreign(source):
-        frame = check_frame_shape(extractor.get_frame_shape(), where=source)
+        frame = check_frame_shape(extractor.get_frame_shape()[:2], where=source)
         ids = list(extractor.get_roi_ids())
         masks = [np.asarray(extractor.get_roi_image_masks(roi_ids=[one])).reshape(*frame, -1)[..., 0] for one in ids]
         found = {name: extractor.get_traces(name=name) for name in ("raw", *_TRACES)}
@@ -329,6 +335,8 @@ def _complete(name: str | None, base: str, path: Path, arguments: Mapping[str, A
     if name is None:
         raise ParameterError(f"Say which extractor reads '{path}': extractor=. There are: {', '.join(sorted(known))}.")
     check_choice("extractor", name, sorted(known))
+    if name in _REFUSED:
+        raise ParameterError(f"'{name}' reads pickles, and a file must never be able to run code. {_REFUSED[name]}")
     parameters = inspect.signature(known[name]).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     unknown = [argument for argument in arguments if argument not in parameters]
