@@ -126,9 +126,13 @@ def transient(age_s: np.ndarray, *, rise_s: float, decay_s: np.ndarray) -> np.nd
         Time constants, broadcast against ``age_s``.
     """
     age = np.maximum(age_s, 0.0)
+    return -np.expm1(-age / rise_s) * np.exp(-age / decay_s) / peak_of_transient(rise_s=rise_s, decay_s=decay_s)
+
+
+def peak_of_transient(*, rise_s: float, decay_s: np.ndarray) -> np.ndarray:
+    """Return the maximum of ``(1 - exp(-t / rise)) exp(-t / decay)``."""
     peak_at = rise_s * np.log1p(decay_s / rise_s)
-    peak = (1.0 - np.exp(-peak_at / rise_s)) * np.exp(-peak_at / decay_s)
-    return -np.expm1(-age / rise_s) * np.exp(-age / decay_s) / peak
+    return (1.0 - np.exp(-peak_at / rise_s)) * np.exp(-peak_at / decay_s)
 
 
 def make_activity(parameters: SimulationParameters, timeline: Timeline, photostimulation: Photostimulation) -> Activity:
@@ -140,9 +144,18 @@ def make_activity(parameters: SimulationParameters, timeline: Timeline, photosti
     rate[rng.choice(n_cells, round(parameters.silent_fraction * n_cells), replace=False)] *= 0.1
     decay = parameters.decay_s * rng.lognormal(0.0, 0.15, n_cellular + parameters.n_neuropil)
     decay[n_cellular:] = parameters.decay_s
-    neuropil, neuropil_mean = _neuropil_events(parameters, timeline, n_cellular, rng)
+    span = {"start_s": -MEMORY_DECAYS * parameters.decay_s, "end_s": timeline.duration_s}
+    neuropil, neuropil_mean = neuropil_events(
+        parameters.n_neuropil,
+        **span,
+        rise_s=parameters.rise_s,
+        decay_s=parameters.decay_s,
+        dff_sd=parameters.neuropil_dff,
+        rng=rng,
+        first_source=n_cellular,
+    )
     parts = [
-        _spontaneous(parameters, timeline, rate, rng),
+        spontaneous_events(rate, **span, spike_dff=parameters.spike_dff, rng=rng),
         _evoked(parameters, timeline, photostimulation, rng),
         neuropil,
     ]
@@ -169,18 +182,31 @@ def _without_stim(source: np.ndarray, time_s: np.ndarray, amplitude: np.ndarray)
     return Events(source.astype(np.int64), time_s, amplitude, none, none)
 
 
-def _spontaneous(parameters: SimulationParameters, timeline: Timeline, rate_hz: np.ndarray, rng: np.random.Generator) -> Events:
-    """Draw bursts of spikes; a slow network state, common to all cells, raises and lowers their rate."""
-    start_s, end_s = -MEMORY_DECAYS * parameters.decay_s, timeline.duration_s
+def spontaneous_events(
+    rate_hz: np.ndarray, *, start_s: float, end_s: float, spike_dff: float, rng: np.random.Generator, state_sigma: float = 0.4
+) -> Events:
+    """Draw bursts of spikes; a slow network state, common to all cells, raises and lowers their rate.
+
+    Parameters
+    ----------
+    rate_hz
+        Bursts per second of each cell, shape ``(n_cells,)``.
+    start_s, end_s
+        Time that events are drawn for.
+    spike_dff
+        Median peak dF/F of one spike; one size per cell, lognormal with sigma 0.3.
+    state_sigma
+        Sigma of the logarithm of the network state, which changes over ``STATE_TIMESCALE_S``.
+    """
     grid = np.arange(start_s, end_s + STATE_TIMESCALE_S, STATE_TIMESCALE_S)
-    state = np.clip(np.exp(rng.normal(0.0, 0.4, len(grid))), 0.0, 2.5)
+    state = np.clip(np.exp(rng.normal(0.0, state_sigma, len(grid))), 0.0, 2.5)
     n_candidates = rng.poisson(rate_hz * 2.5 * (end_s - start_s))
     source = np.repeat(np.arange(len(rate_hz)), n_candidates)
     burst_s = rng.uniform(start_s, end_s, len(source))
     kept = rng.random(len(source)) * 2.5 < np.interp(burst_s, grid, state)
     source, burst_s = source[kept], burst_s[kept]
     n_spikes = rng.geometric(1.0 / SPIKES_PER_BURST, len(source))
-    size = parameters.spike_dff * rng.lognormal(0.0, 0.3, len(rate_hz))  # one size of spike per cell
+    size = spike_dff * rng.lognormal(0.0, 0.3, len(rate_hz))  # one size of spike per cell
     source, first = np.repeat(source, n_spikes), np.repeat(burst_s, n_spikes)
     within = np.arange(len(source)) - np.repeat(np.cumsum(n_spikes) - n_spikes, n_spikes)
     time_s = first + within * 0.03 + rng.uniform(0.0, 0.02, len(source))
@@ -208,24 +234,43 @@ def _evoked(
     return Events(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def _neuropil_events(
-    parameters: SimulationParameters, timeline: Timeline, first_source: int, rng: np.random.Generator
+def neuropil_events(
+    n_components: int,
+    *,
+    start_s: float,
+    end_s: float,
+    rise_s: float,
+    decay_s: float,
+    dff_sd: float,
+    rng: np.random.Generator,
+    first_source: int = 0,
 ) -> tuple[Events, float]:
-    """Draw the neuropil's events, half of its variance shared by all components; returns them and the mean of their sum."""
-    start_s = -MEMORY_DECAYS * parameters.decay_s
-    length_s = timeline.duration_s - start_s
-    age = np.arange(0.0, MEMORY_DECAYS * parameters.decay_s, 1e-3)
-    shape = transient(age, rise_s=parameters.rise_s, decay_s=np.array(parameters.decay_s))
+    """Draw the neuropil's events, half of its variance shared by all components; returns them and the mean of their sum.
+
+    Parameters
+    ----------
+    n_components
+        Components, which become the sources from ``first_source`` on.
+    start_s, end_s
+        Time that events are drawn for.
+    rise_s, decay_s
+        Time constants of a transient.
+    dff_sd
+        Standard deviation of each component's dF/F.
+    """
+    age = np.arange(0.0, MEMORY_DECAYS * decay_s, 1e-3)
+    shape = transient(age, rise_s=rise_s, decay_s=np.array(decay_s))
     # Campbell's theorem for exponential amplitudes of mean a at rate r: variance = 2 a^2 r integral(shape^2), here per half
-    amplitude = parameters.neuropil_dff / np.sqrt(2 * 2 * NEUROPIL_RATE_HZ * np.sum(shape**2) * 1e-3)
+    amplitude = dff_sd / np.sqrt(2 * 2 * NEUROPIL_RATE_HZ * np.sum(shape**2) * 1e-3)
 
     def draw(count: int) -> tuple[np.ndarray, np.ndarray]:
-        return rng.uniform(start_s, timeline.duration_s, count), rng.exponential(amplitude, count)
+        return rng.uniform(start_s, end_s, count), rng.exponential(amplitude, count)
 
-    shared_s, shared_amplitude = draw(rng.poisson(NEUROPIL_RATE_HZ * length_s))
+    expected = NEUROPIL_RATE_HZ * (end_s - start_s)
+    shared_s, shared_amplitude = draw(rng.poisson(expected))
     sources, times, amplitudes = [], [], []
-    for component in range(parameters.n_neuropil):
-        own_s, own_amplitude = draw(rng.poisson(NEUROPIL_RATE_HZ * length_s))
+    for component in range(n_components):
+        own_s, own_amplitude = draw(rng.poisson(expected))
         times += [shared_s, own_s]
         amplitudes += [shared_amplitude, own_amplitude]
         sources.append(np.full(len(shared_s) + len(own_s), first_source + component))
