@@ -8,6 +8,7 @@ write first. :class:`BinaryWriter` writes such a file while a movie is streamed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -140,56 +141,75 @@ def count_images(path: Path, frame_shape_px: tuple[int, int], dtype: Any, *, off
     return divmod(max(0, path.stat().st_size - offset), height * width * kind.itemsize)
 
 
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """Options of :meth:`PrairieLinkReader.open`.
+
+    Parameters
+    ----------
+    channel
+        One-based channel, where several are interleaved.
+    plane
+        Zero-based plane, where several are interleaved.
+    n_channels, n_planes, order
+        How many channels and planes are interleaved, and how: the axes of the images, slowest first (``"tzc"``: the channels
+        of a plane come first, then the next plane, then the next time).
+    metadata
+        How the movie was taken, by hand.
+    frame_rate_hz, pixel_size_um
+        The same, only these two; the pixel size as ``(y, x)`` or one number.
+    """
+
+    channel: int | str | None = None
+    plane: int | None = None
+    n_channels: int = 1
+    n_planes: int = 1
+    order: str = "tzc"
+    metadata: ImagingMetadata | None = None
+    frame_rate_hz: float | None = None
+    pixel_size_um: float | tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinaryOptions(StreamOptions):
+    """Options of :meth:`BinaryReader.open`: those of :class:`StreamOptions`, and what the file can't say.
+
+    Parameters
+    ----------
+    frame_shape_px
+        ``(height, width)``; by default as in the ``ops.npy`` or ``db.npy`` beside the file.
+    dtype
+        Type of the pixels, with the byte order where it is not this machine's (``">u2"``); by default int16, as Suite2p
+        writes, where the size of the frames is known from Suite2p.
+    offset_bytes
+        Bytes before the first frame.
+    """
+
+    frame_shape_px: tuple[int, int] | None = None
+    dtype: Any = None
+    offset_bytes: int = 0
+
+
 class BinaryReader(Reader):
     """Reader of bare pixels: Suite2p's registered movie, or any file whose frame size is given."""
 
     name = "binary"
     kind = "movie"
     description = "pixels without a header: Suite2p's data.bin, or any file with frame_shape_px= and dtype="
+    options = BinaryOptions
 
     def detect(self, path: Path) -> bool:
         return path.name in ("data.bin", "data_raw.bin") and any((path.parent / name).is_file() for name in ("ops.npy", "db.npy"))
 
-    def open(  # type: ignore[override]  # the options by name
-        self,
-        path: Path,
-        *,
-        channel: int | str | None = None,
-        plane: int | None = None,
-        frame_shape_px: tuple[int, int] | None = None,
-        dtype: Any = None,
-        offset_bytes: int = 0,
-        n_channels: int = 1,
-        n_planes: int = 1,
-        order: str = "tzc",
-        metadata: ImagingMetadata | None = None,
-        frame_rate_hz: float | None = None,
-        pixel_size_um: float | tuple[float, float] | None = None,
-    ) -> BinaryMovie:
+    def open(self, path: Path, **options: Any) -> BinaryMovie:
         """Open the file; nothing of it is read.
 
         Parameters
         ----------
         path
             The file.
-        channel
-            One-based channel, where several are interleaved.
-        plane
-            Zero-based plane, where several are interleaved.
-        frame_shape_px
-            ``(height, width)``; by default as in the ``ops.npy`` or ``db.npy`` beside the file.
-        dtype
-            Type of the pixels, with the byte order where it is not this machine's (``">u2"``); by default int16, as Suite2p
-            writes, where the size of the frames is known from Suite2p.
-        offset_bytes
-            Bytes before the first frame.
-        n_channels, n_planes, order
-            How many channels and planes are interleaved, and how: the axes of the images, slowest first (``"tzc"``: the
-            channels of a plane come first, then the next plane, then the next time).
-        metadata
-            How the movie was taken, by hand.
-        frame_rate_hz, pixel_size_um
-            The same, only these two; the pixel size as ``(y, x)`` or one number.
+        options
+            Those of :class:`BinaryOptions`.
 
         Raises
         ------
@@ -200,24 +220,14 @@ class BinaryReader(Reader):
         ParameterError
             If the frame size or type is neither given nor recorded beside the file, or an option makes no sense here.
         """
-        path = Path(path)
-        found = None
-        if frame_shape_px is None:
+        chosen = BinaryOptions(**options)
+        path, shape, dtype, found = Path(path), chosen.frame_shape_px, chosen.dtype, None
+        if shape is None:
             found = _suite2p_metadata(path)
-            frame_shape_px, dtype = found.frame_shape_px, "int16" if dtype is None else dtype
+            shape, dtype = found.frame_shape_px, "int16" if dtype is None else dtype
         elif dtype is None:
             raise ParameterError(f"'{path}' has no header that says what its pixels are. Give dtype=, e.g. dtype='uint16'.")
-        return open_interleaved(
-            path,
-            Interleaving(n_channels, n_planes, order=order),
-            channel=channel,
-            plane=plane,
-            frame_shape_px=frame_shape_px,
-            dtype=dtype,
-            offset_bytes=offset_bytes,
-            found=found,
-            given={"metadata": metadata, "frame_rate_hz": frame_rate_hz, "pixel_size_um": pixel_size_um},
-        )
+        return _open(path, chosen, shape, dtype, offset_bytes=chosen.offset_bytes, found=found)
 
     def inspect(self, path: Path) -> Inspection:
         return Inspection(str(path), self.name, self.kind, *_facts(self.open(path)))
@@ -229,6 +239,7 @@ class PrairieLinkReader(Reader):
     name = "prairielink"
     kind = "movie"
     description = "PrairieLink raw stream, .bin: pixels per line, lines per frame, then uint16 frames"
+    options = StreamOptions
 
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is a ``.bin`` file whose first two numbers are a frame size that divides the rest of it."""
@@ -242,94 +253,61 @@ class PrairieLinkReader(Reader):
         low, high = PRAIRIELINK_SIZES_PX
         return low <= width <= high and low <= height <= high and n_bytes > 0 and n_bytes % (width * height * 2) == 0
 
-    def open(  # type: ignore[override]  # the options by name
-        self,
-        path: Path,
-        *,
-        channel: int | str | None = None,
-        plane: int | None = None,
-        n_channels: int = 1,
-        n_planes: int = 1,
-        metadata: ImagingMetadata | None = None,
-        frame_rate_hz: float | None = None,
-        pixel_size_um: float | tuple[float, float] | None = None,
-    ) -> BinaryMovie:
-        """Open the file; reads its first four bytes.
+    def open(self, path: Path, **options: Any) -> BinaryMovie:
+        """Open the file; reads its first four bytes. It knows only the size of its frames.
 
         Parameters
         ----------
-        channel, plane, n_channels, n_planes, metadata, frame_rate_hz, pixel_size_um
-            See :meth:`BinaryReader.open`. The file knows only the size of its frames.
+        options
+            Those of :class:`StreamOptions`.
 
         Raises
         ------
         FormatError
             If it is shorter than its header, or the header names no frame size.
         """
-        width, height = _prairielink_size(Path(path))
-        return open_interleaved(
-            Path(path),
-            Interleaving(n_channels, n_planes),
-            channel=channel,
-            plane=plane,
-            frame_shape_px=(height, width),
-            dtype="<u2",
-            offset_bytes=PRAIRIELINK_HEADER.itemsize,
-            found=ImagingMetadata(frame_shape_px=(height, width), program="PrairieLink"),
-            given={"metadata": metadata, "frame_rate_hz": frame_rate_hz, "pixel_size_um": pixel_size_um},
-        )
+        chosen, path = StreamOptions(**options), Path(path)
+        width, height = _prairielink_size(path)
+        found = ImagingMetadata(frame_shape_px=(height, width), program="PrairieLink")
+        return _open(path, chosen, (height, width), "<u2", offset_bytes=PRAIRIELINK_HEADER.itemsize, found=found)
 
     def inspect(self, path: Path) -> Inspection:
         return Inspection(str(path), self.name, self.kind, *_facts(self.open(path)))
 
 
-def open_interleaved(
-    path: Path,
-    interleaving: Interleaving,
-    *,
-    channel: int | str | None,
-    plane: int | None,
-    frame_shape_px: tuple[int, int],
-    dtype: Any,
-    offset_bytes: int,
-    found: ImagingMetadata | None,
-    given: dict[str, Any],
+def _open(
+    path: Path, options: StreamOptions, shape: tuple[int, int], dtype: Any, *, offset_bytes: int, found: ImagingMetadata | None
 ) -> BinaryMovie:
-    """Open one channel of one plane of a file of bare pixels.
-
-    Parameters
-    ----------
-    found
-        What is known about the recording from elsewhere; its ``channels`` are the names to choose from.
-    given
-        The user's ``metadata``, ``frame_rate_hz`` and ``pixel_size_um``.
-    """
-    n_images, _ = count_images(path, frame_shape_px, dtype, offset_bytes=offset_bytes)
-    source, channels = str(path), tuple(str(number + 1) for number in range(min(interleaving.n_channels, n_images or 1)))
-    if len(channels) < interleaving.n_channels or interleaving.n_planes > max(n_images, 1):
+    """Open one channel of one plane of a file of bare pixels; ``found`` is what is known about it from elsewhere."""
+    n_images, _ = count_images(path, shape, dtype, offset_bytes=offset_bytes)
+    layout, source = Interleaving(options.n_channels, options.n_planes, order=options.order), str(path)
+    if max(layout.n_channels, layout.n_planes) > max(n_images, 1):
         raise ParameterError(
-            f"'{path}' holds {n_images} images. Expected at least one of each of {interleaving.n_channels} channels and "
-            f"{interleaving.n_planes} planes. Check n_channels= and n_planes=."
+            f"'{path}' holds {n_images} images. Expected at least one of each of {layout.n_channels} channels and "
+            f"{layout.n_planes} planes. Check n_channels= and n_planes=."
         )
-    if found is not None and len(found.channels) == len(channels):
-        channels = found.channels
-    images = interleaving.images(
-        n_images,
-        channel=choose_channel(channel, channels, source),
-        plane=choose_plane(plane, interleaving.n_planes, source),
-    )
-    shape = (len(images), int(frame_shape_px[0]), int(frame_shape_px[1]))
-    found = (found or ImagingMetadata(frame_shape_px=shape[1:])).replace(
-        n_frames=len(images), n_planes=interleaving.n_planes, channels=channels if len(channels) > 1 else ()
+    channels = tuple(str(number + 1) for number in range(layout.n_channels))
+    channel = choose_channel(options.channel, channels, source)
+    images = layout.images(n_images, channel=channel, plane=choose_plane(options.plane, layout.n_planes, source))
+    whole = (len(images), int(shape[0]), int(shape[1]))
+    metadata = complete_metadata(
+        (found or ImagingMetadata(frame_shape_px=whole[1:])).replace(
+            n_frames=len(images), n_planes=layout.n_planes, channels=channels if len(channels) > 1 else ()
+        ),
+        whole,
+        source,
+        metadata=options.metadata,
+        frame_rate_hz=options.frame_rate_hz,
+        pixel_size_um=options.pixel_size_um,
     )
     return BinaryMovie(
         path,
-        frame_shape_px=shape[1:],
+        frame_shape_px=whole[1:],
         dtype=dtype,
         offset_bytes=offset_bytes,
         images=images,
-        metadata=complete_metadata(found, shape, source, **given),
-        findings=interleaving.findings(n_images, source),
+        metadata=metadata,
+        findings=layout.findings(n_images, source),
     )
 
 
