@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from packerlabimaging.core import ArrayMovie, stream
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
 from packerlabimaging.io import find_reader, open_movie
-from packerlabimaging.io.binary import BinaryMovie, BinaryReader, BinaryWriter, PrairieLinkReader
+from packerlabimaging.io.binary import BinaryMovie, BinaryWriter
+from packerlabimaging.io.binary_reader import BinaryReader, PrairieLinkReader
 
 RNG = np.random.default_rng(5)
 
