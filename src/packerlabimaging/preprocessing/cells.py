@@ -61,7 +61,8 @@ def build_cells(
     Returns
     -------
     anndata.AnnData
-        ROIs x frames. X: dF/F as a fraction. layers: ``F``, and where they exist ``Fneu``, ``spks``; ``F0`` where it
+        ROIs x frames. X: dF/F as a fraction. layers: ``F``, and where they exist ``Fneu``, ``spks``
+        and the engine's other traces by their names; ``F0`` where it
         varies in time (otherwise ``obs["f0"]``). obs, besides the schema's and the engine's columns: ``noise`` (%/sqrt(Hz)),
         ``f0_low`` (F0 within the noise of zero), ``neuropil_coefficient`` (0 where there is no Fneu) and ``offset``: dF/F is
         of ``F - neuropil_coefficient * Fneu + offset``, which takes off the dark level and, where it is asked for, adds the
@@ -139,7 +140,7 @@ def _correct(
 
 
 def _layers(segmentation: Segmentation, mask: np.ndarray) -> dict[str, np.ndarray]:
-    layers = {"F": segmentation.F}
+    layers = {"F": segmentation.F, **segmentation.other_traces}
     if segmentation.Fneu is not None:
         layers["Fneu"] = segmentation.Fneu
     if segmentation.spks is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError
 from packerlabimaging.io._npy import read_dict_npy
+
+MAX_FRAME_SIDE_PX = 65_535
+"""No frame is taken for longer or wider than this."""
 
 _PLANE = re.compile(r"plane(\d+)")
 _FILES = ("stat.npy", "F.npy", "Fneu.npy", "spks.npy", "iscell.npy", "ops.npy", "db.npy")
@@ -42,11 +46,18 @@ def choose_plane(path: Path, plane: int | None) -> tuple[int, Path]:
 
     Raises
     ------
+    FormatError
+        If it is the folder ``combined``, in which Suite2p tiles all planes into one picture.
     MissingFileError
         If there are no Suite2p results, or not of this plane.
     AmbiguousInputError
         If there are several planes and none is chosen.
     """
+    if path.name == "combined" and _is_plane(path):
+        raise FormatError(
+            f"'{path}' holds all planes of the run tiled into one picture: its positions are of no plane. Give the folder above "
+            "it, and say which plane with plane=."
+        )
     folders = plane_folders(path)
     if not folders:
         raise MissingFileError(
@@ -126,42 +137,102 @@ class RunValues:
         FormatError
             If the folder does not say.
         """
+        shape = self.known_frame_shape_px
+        if shape is None:
+            raise FormatError(
+                f"'{self.folder}' does not say how large the frames are. Expected 'Ly' and 'Lx' in ops.npy or db.npy. "
+                "Copy these files from the run as well, or give frame_shape_px=(height, width)."
+            )
+        return shape
+
+    @property
+    def known_frame_shape_px(self) -> tuple[int, int] | None:
+        """``(height, width)`` of the registered movie, or None where the folder does not say.
+
+        Raises
+        ------
+        FormatError
+            If it says something impossible.
+        """
         height, width = self.number("Ly"), self.number("Lx")
         if height is None or width is None:
-            shape = np.asarray(self.values.get("meanImg")).shape
-            if len(shape) != 2:
-                raise FormatError(
-                    f"'{self.folder}' does not say how large the frames are. Expected 'Ly' and 'Lx' in ops.npy or db.npy. "
-                    "Copy these files from the run as well."
-                )
-            height, width = shape
+            image = self.values.get("meanImg")
+            if not isinstance(image, np.ndarray) or image.ndim != 2:
+                return None
+            height, width = image.shape
+        if not all(1 <= side <= MAX_FRAME_SIDE_PX and side == int(side) for side in (height, width)):
+            raise FormatError(
+                f"'{self.folder}' says that frames are {height:g} x {width:g} pixels large. Expected 1 to {MAX_FRAME_SIDE_PX} "
+                "each. Copy ops.npy or db.npy from the run again."
+            )
         return int(height), int(width)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Files that the run read, in its order; empty where it does not say."""
-        for name in ("filelist", "file_list"):
-            listed = self.values.get(name)
-            if isinstance(listed, (list, tuple, np.ndarray)) and len(listed):
-                return tuple(str(file) for file in listed)
-        return ()
+        """Files that the run read, in its order; folders where it counted only their frames; empty where it does not say."""
+        return self._accounting[0]
 
     @property
     def frames_per_file(self) -> tuple[int, ...]:
         """Frames of each of :attr:`files` in this plane; empty where the run does not say."""
-        for name in ("frames_per_file", "frames_per_folder", "nframes_per_folder"):
-            counts = np.atleast_1d(np.asarray(self.values.get(name, ()), dtype=object))
-            if len(self.files) and len(counts) == len(self.files) and all(isinstance(n, (int, np.integer)) for n in counts):
-                return tuple(int(n) for n in counts)
-        return ()
+        return self._accounting[1]
+
+    @cached_property
+    def _accounting(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        files = self._texts("filelist") or self._texts("file_list")
+        if counts := self._counts("frames_per_file", len(files)):
+            return files, counts
+        by_channel: dict[str, list[str]] = {}  # Bruker runs count the frames of one channel and list the files of all
+        for file in files:
+            channel = re.search(r"_(Ch\d+)_", file)
+            by_channel.setdefault(channel[1] if channel else "", []).append(file)
+        for own in by_channel.values():
+            if len(by_channel) > 1 and (counts := self._counts("frames_per_file", len(own))):
+                return tuple(own), counts
+        starts = self._starts(len(files))
+        for name in ("frames_per_folder", "nframes_per_folder"):
+            if counts := self._counts(name, len(files)):
+                return files, counts
+            if starts and (counts := self._counts(name, len(starts))):
+                return tuple(str(files[index].replace("\\", "/").rsplit("/", 1)[0]) for index in starts), counts
+        return files, ()
+
+    def _texts(self, name: str) -> tuple[str, ...]:
+        listed = self.values.get(name)
+        found = listed.ravel().tolist() if isinstance(listed, np.ndarray) else listed
+        usable = isinstance(found, (list, tuple)) and all(isinstance(file, str) for file in found)
+        return tuple(found) if usable and found else ()
+
+    def _counts(self, name: str, expected: int) -> tuple[int, ...]:
+        """Return so many numbers of frames, or nothing where there are not so many or they are none."""
+        stored = self.values.get(name)
+        if not isinstance(stored, (list, tuple, np.ndarray, int, np.integer)) or not expected:
+            return ()
+        counts = (
+            stored.ravel().tolist()
+            if isinstance(stored, np.ndarray)
+            else np.atleast_1d(np.array(stored, object)).ravel().tolist()
+        )
+        whole = all(isinstance(n, (int, float, np.integer)) and n == n and 0 <= n < 1 << 40 and n == int(n) for n in counts)
+        return tuple(int(n) for n in counts) if whole and len(counts) == expected else ()
+
+    def _starts(self, n_files: int) -> list[int]:
+        """Return the positions of the first file of each folder."""
+        for name in ("first_tiffs", "first_files"):
+            marks = self.values.get(name)
+            if isinstance(marks, np.ndarray) and marks.shape == (n_files,) and marks.dtype.kind in "biu" and n_files and marks[0]:
+                return [int(index) for index in np.flatnonzero(marks)]
+        return []
 
     def images(self) -> tuple[dict[str, np.ndarray], list[Finding]]:
         """Return the images of the run on the whole frame, float32, NaN where Suite2p cropped; and what did not fit."""
-        shape = self.frame_shape_px
+        shape = self.known_frame_shape_px
+        if shape is None:
+            return {}, []
         images, findings = {}, []
         for name, own in _IMAGES.items():
-            image = np.asarray(self.values.get(name))
-            if image.ndim != 2 or image.dtype.kind not in "biuf":
+            image = self.values.get(name)
+            if not isinstance(image, np.ndarray) or image.ndim != 2 or image.dtype.kind not in "biuf":
                 continue
             placed = self._place(image, shape)
             if placed is None:
@@ -176,8 +247,8 @@ class RunValues:
             return image.astype(np.float32)
         top, bottom = _range(self.values.get("yrange"), shape[0])
         left, right = _range(self.values.get("xrange"), shape[1])
-        if image.shape != (bottom - top, right - left):
-            return None
+        if image.shape != (bottom - top, right - left) or 16 * image.size < shape[0] * shape[1]:
+            return None  # a crop takes off the border; nothing so large is made of a small one
         placed = np.full(shape, np.nan, np.float32)
         placed[top:bottom, left:right] = image
         return placed
@@ -196,14 +267,19 @@ _IMAGES = {
 
 def _range(limits: Any, size: int) -> tuple[int, int]:
     """Return ``(start, stop)`` of a crop as stored; the whole frame where there is none or it makes no sense."""
-    numbers = np.asarray(limits).ravel() if limits is not None else np.zeros(0)
+    plain = isinstance(limits, np.ndarray) or (isinstance(limits, (list, tuple)) and len(limits) == 2)
+    try:
+        numbers = np.asarray(limits).ravel() if plain else np.zeros(0)
+    except ValueError:  # lists of different lengths
+        numbers = np.zeros(0)
     if len(numbers) == 2 and numbers.dtype.kind in "iuf" and 0 <= numbers[0] < numbers[1] <= size:
         return int(numbers[0]), int(numbers[1])
     return 0, size
 
 
 def _is_plane(path: Path) -> bool:
-    own = any((path / name).is_file() for name in ("stat.npy", "ops.npy", "db.npy"))  # F.npy is a common name
+    named = _PLANE.fullmatch(path.name) is not None and (path / "F.npy").is_file()  # elsewhere F.npy is a common name
+    own = named or any((path / name).is_file() for name in ("stat.npy", "ops.npy", "db.npy"))
     return path.is_dir() and own and sum((path / name).is_file() for name in _FILES) >= 2
 
 

@@ -12,8 +12,8 @@ from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
 from packerlabimaging.io._npy import open_npy
 from packerlabimaging.io.readers import Inspection, Reader
-from packerlabimaging.io.suite2p.folder import RunValues, choose_plane, plane_folders
-from packerlabimaging.io.suite2p.rois import columns_of, read_stat, rois_of
+from packerlabimaging.io.suite2p.folder import MAX_FRAME_SIDE_PX, RunValues, choose_plane, plane_folders
+from packerlabimaging.io.suite2p.rois import columns_of, read_stat, rois_of, smallest_frame
 
 
 class Suite2pReader(Reader):
@@ -34,7 +34,9 @@ class Suite2pReader(Reader):
         except OSError:
             return False
 
-    def open(self, path: Path, *, plane: int | None = None, **options: Any) -> Segmentation:
+    def open(
+        self, path: Path, *, plane: int | None = None, frame_shape_px: tuple[int, int] | None = None, **options: Any
+    ) -> Segmentation:
         """Open the results of one plane.
 
         Parameters
@@ -43,10 +45,14 @@ class Suite2pReader(Reader):
             ``suite2p/``, one of its ``planeN/``, or the folder that holds ``suite2p/``.
         plane
             Number of the plane; needed where there are several.
+        frame_shape_px
+            ``(height, width)``, for a folder without ops.npy and db.npy, which say it. Without it the smallest frame that holds
+            all ROIs is taken, with a finding.
 
         Returns
         -------
         Segmentation
+            Without F.npy there are no traces. ``other_traces`` has ``F_chan2`` and ``Fneu_chan2`` of two-channel runs.
             ``obs`` has ``iscell_probability`` and every number of ``stat.npy`` under Suite2p's name; ``extra`` has
             ``rate_hz``, ``tau_s``, ``neuropil_coefficient``, ``files`` and ``frames_per_file`` (for :func:`frames_of_files`),
             ``motion_recorded``, ``plane``; None or empty where the run does not say.
@@ -61,13 +67,16 @@ class Suite2pReader(Reader):
             If a file is damaged, could run code, or the files are not of one run.
         """
         if options:
-            raise ParameterError(f"The reader '{self.name}' has no option '{next(iter(options))}'. It has: plane.")
+            message = f"The reader '{self.name}' has no option '{next(iter(options))}'. It has: plane, frame_shape_px."
+            raise ParameterError(message)
         number, folder = choose_plane(path, plane)
         check_complete(folder)
         run = RunValues.read(folder)
         stat = read_stat(folder / "stat.npy")
-        rois, findings = rois_of(stat, run.frame_shape_px, plane=number, path=folder / "stat.npy")
-        traces = {name: _traces(folder / f"{name}.npy") for name in ("F", "Fneu", "spks")}
+        shape, assumed = _frame_shape(run, stat, frame_shape_px)
+        rois, findings = rois_of(stat, shape, plane=number, path=folder / "stat.npy")
+        findings = [*assumed, *findings]
+        traces = {name: _traces(folder / f"{name}.npy") for name in ("F", "Fneu", "spks", "F_chan2", "Fneu_chan2")}
         labels = {name: _labels(folder / f"{name}.npy") for name in ("iscell", "redcell")}
         _check_one_run(folder, len(stat), traces, labels)
         findings += _drop_unmade(traces, run)
@@ -78,13 +87,18 @@ class Suite2pReader(Reader):
                 obs.insert(0, f"{name}_probability", table[:, 1])
         if labels["redcell"] is not None:
             obs.insert(0, "redcell", labels["redcell"][:, 0] > 0)
-        F = traces["F"]
-        assert F is not None
+        F = traces.pop("F")
+        if F is None:
+            message = "F.npy is missing: the folder holds ROIs without traces."
+            advice = "Copy it from the run, or have traces extracted: engine 'masks' with rois = this folder."
+            findings.append(Finding("no-traces", message, where=str(folder), advice=advice))
+            F, traces = np.zeros((len(stat), 0), np.float32), dict.fromkeys(traces)
         return Segmentation(
             rois=rois,
             F=F,
-            Fneu=traces["Fneu"],
-            spks=traces["spks"],
+            Fneu=traces.pop("Fneu"),
+            spks=traces.pop("spks"),
+            other_traces={name: values for name, values in traces.items() if values is not None},
             iscell=None if labels["iscell"] is None else labels["iscell"][:, 0] > 0,
             obs=obs,
             images=images,
@@ -127,20 +141,39 @@ class Suite2pReader(Reader):
 
 
 def check_complete(folder: Path) -> None:
-    """Check that a plane has its ROIs and their fluorescence.
+    """Check that a plane has its ROIs.
 
     Raises
     ------
     MissingFileError
         If not; the message names what is missing and what is there.
     """
-    missing = [name for name in ("stat.npy", "F.npy") if not (folder / name).is_file()]
-    if missing:
+    if not (folder / "stat.npy").is_file():
         present = ", ".join(sorted(file.name for file in folder.glob("*.npy"))) or "no .npy file"
         raise MissingFileError(
-            f"The Suite2p folder '{folder}' lacks {' and '.join(missing)}. Expected stat.npy (ROIs) and F.npy (their "
-            f"fluorescence); found: {present}. Copy the missing files from the run, or run Suite2p's extraction."
+            f"The Suite2p folder '{folder}' lacks stat.npy, which says where the ROIs are. Found: {present}. Traces without "
+            "places can't be used: copy stat.npy from the run."
         )
+
+
+def _frame_shape(
+    run: RunValues, stat: list[dict[str, Any]], given: tuple[int, int] | None
+) -> tuple[tuple[int, int], list[Finding]]:
+    """Return the size of the frame: as the run says, else as given, else the smallest, with a finding."""
+    known = run.known_frame_shape_px
+    if known is not None:
+        if given is not None and tuple(given) != known:
+            raise ParameterError(f"frame_shape_px = {given!r}, but '{run.folder}' is of frames of {known} px. Leave it out.")
+        return known, []
+    if given is not None:
+        if len(given) != 2 or not all(isinstance(side, int) and 0 < side <= MAX_FRAME_SIDE_PX for side in given):
+            raise ParameterError(f"frame_shape_px = {given!r} is not possible. Expected (height, width) in pixels.")
+        return (given[0], given[1]), []
+    smallest = smallest_frame(stat)
+    message = f"Nothing says how large the frames are: {smallest[0]} x {smallest[1]} px is the smallest that holds all ROIs."
+    advice = "Copy ops.npy or db.npy from the run, or give frame_shape_px=(height, width)."
+    evidence = {"smallest_frame_px": list(smallest)}
+    return smallest, [Finding("frame-size-unknown", message, where=str(run.folder), advice=advice, evidence=evidence)]
 
 
 def _traces(path: Path) -> np.ndarray | None:
@@ -181,13 +214,13 @@ def _labels(path: Path) -> np.ndarray | None:
 
 
 def _check_one_run(folder: Path, n_rois: int, traces: dict[str, np.ndarray | None], labels: dict[str, np.ndarray | None]) -> None:
-    assert traces["F"] is not None
-    expected = (n_rois, traces["F"].shape[1])
+    n_frames = next((table.shape[1] for table in traces.values() if table is not None), 0)  # F is the first
+    expected = (n_rois, n_frames)
     present = {name: table for name, table in {**traces, **labels}.items() if table is not None}
     faults = [f"{name}.npy has {len(table)} ROIs" for name, table in present.items() if len(table) != n_rois]
     faults += [
         f"{name}.npy has {present[name].shape[1]} frames"
-        for name in ("Fneu", "spks")
+        for name in traces
         if name in present and present[name].shape[1] != expected[1]
     ]
     if faults:
@@ -203,7 +236,7 @@ def _tolerated(folder: Path, run: RunValues, n_frames: int) -> list[Finding]:
         message = "iscell.npy is missing: all ROIs are taken for cells."
         findings.append(Finding("no-iscell", message, where=where, advice="Copy it from the run if there was a curation."))
     counted = sum(run.frames_per_file)
-    if run.frames_per_file and counted != n_frames:
+    if run.frames_per_file and counted != n_frames and n_frames:
         message = f"The run's files have {counted} frames, its traces {n_frames}."
         findings.append(Finding("frame-accounting", message, where=where, advice="Frames can't be given to trials from this."))
     return findings

@@ -26,8 +26,7 @@ def read_stat(path: Path) -> list[dict[str, Any]]:
     """
     stat = list(read_object_npy(path).ravel())
     for index, roi in enumerate(stat):
-        lengths = {np.size(roi[name]) for name in ("ypix", "xpix", "lam")} if _has_pixels(roi) else set()
-        if len(lengths) != 1 or lengths == {0}:
+        if not _mend_pixels(roi):
             raise FormatError(
                 f"ROI {index} in '{path}' has no pixels, or lists of different lengths. Expected 'ypix', 'xpix' and 'lam' of "
                 "one length in each. Was the file edited? Run Suite2p's detection again, or restore the file."
@@ -50,7 +49,7 @@ def rois_of(
     """
 
     def joined(name: str, dtype: Any) -> np.ndarray:
-        return np.concatenate([np.ravel(roi[name]) for roi in stat]).astype(dtype) if stat else np.zeros(0, dtype)
+        return np.concatenate([roi[name] for roi in stat]).astype(dtype) if stat else np.zeros(0, dtype)
 
     owner = np.repeat(np.arange(len(stat)), [np.size(roi["ypix"]) for roi in stat])
     y_px, x_px, weights = joined("ypix", np.int64), joined("xpix", np.int64), joined("lam", np.float64)
@@ -102,9 +101,30 @@ def columns_of(stat: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.RangeIndex(len(stat)))
 
 
-def _has_pixels(roi: Any) -> bool:
-    return isinstance(roi, dict) and all(name in roi for name in ("ypix", "xpix", "lam"))
+def smallest_frame(stat: list[dict[str, Any]]) -> tuple[int, int]:
+    """Return the smallest ``(height, width)`` that holds all ROIs."""
+    return (
+        max((int(roi["ypix"].max()) + 1 for roi in stat), default=1),
+        max((int(roi["xpix"].max()) + 1 for roi in stat), default=1),
+    )
+
+
+def _mend_pixels(roi: Any) -> bool:
+    """Make the pixel lists of an ROI arrays of numbers, in place; False where they are none, empty, or of different lengths."""
+    if not isinstance(roi, dict):
+        return False
+    for name in ("ypix", "xpix", "lam"):
+        listed = roi.get(name)
+        if isinstance(listed, (list, tuple)) and all(_is_number(value) for value in listed):
+            listed = np.array(listed, dtype=np.float64)
+        if not isinstance(listed, np.ndarray) or listed.dtype.kind not in "iuf" or listed.size == 0:
+            return False
+        if name != "lam" and not (np.all(np.abs(listed) < 1e9) and np.all(listed == np.floor(listed))):  # also refuses NaN
+            return False
+        roi[name] = listed.ravel()
+    return len({roi[name].size for name in ("ypix", "xpix", "lam")}) == 1
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating))
+    plain = isinstance(value, (bool, float, np.bool_, np.integer, np.floating))
+    return plain or (isinstance(value, int) and abs(value) < 1 << 62)
