@@ -188,7 +188,7 @@ def test_lost_data_is_told(tmp_path, values):
         b"20, 1, word\r\n",
         b"\r\n",
         b"20; 0,5; 0,25\r\n",
-        b'20, "1, 2\r\n',
+        b'20, 1, "2\r\n',
         b"20, 1, \x00\xff\r\n",
     ],
 )
@@ -240,14 +240,14 @@ def test_travels_as_a_recipe_and_parses_once(tmp_path, values, monkeypatch):
 def test_memory_is_set_by_the_piece(tmp_path, monkeypatch):
     path = tmp_path / f"{NAME}.csv"
     line = b"1234.5, 0.0123456789, -1.23456789\r\n"
-    path.write_bytes(b"Time(ms), frame, Input 1\r\n" + line * 1_000_000)
+    path.write_bytes(b"Time(ms), frame, Input 1\r\n" + line * 100_000)
     path.with_suffix(".xml").write_text(settings_xml(VOLTS, rate=1000))
     channel = open_voltage_recording(path)["frame"]
-    channel.read(0, 1)  # imports pandas
-    monkeypatch.setattr(samples, "KEPT_SAMPLES", 10)
+    for name, value in (("KEPT_SAMPLES", 10), ("PARSE_BYTES", 100_000), ("BLOCK_BYTES", 100_000)):
+        monkeypatch.setattr(samples, name, value)
     tracemalloc.start()
-    assert sum(len(part) for _, part in channel.chunks()) == 1_000_000
-    assert tracemalloc.get_traced_memory()[1] < 30_000_000
+    assert sum(len(part) for _, part in channel.chunks(5000)) == 100_000
+    assert tracemalloc.get_traced_memory()[1] < 1_500_000  # the text has 3.5 MB
     tracemalloc.stop()
 
 

@@ -62,9 +62,8 @@ class PrairieViewVoltageReader(Reader):
         findings: list[Finding] = []
         try:
             recording = find_voltage_recording(path)
-            facts = {"files": [file.name for file in (recording.xml, recording.csv) if file is not None]}
             if recording.xml is not None:
-                facts |= _facts_of_settings(read_voltage_settings(recording.xml))
+                facts = _facts_of_settings(read_voltage_settings(recording.xml))
                 facts["put_out"] = _put_out(recording.xml)
             signals = open_voltage_recording(path)
             channel = next(iter(signals.values()))
@@ -73,7 +72,7 @@ class PrairieViewVoltageReader(Reader):
             findings += signals.findings
         except PackerLabImagingError as error:
             findings.append(Finding("unreadable", str(error), "error", where=str(path)))
-        return Inspection(str(path), self.name, self.kind, facts or {"files": []}, tuple(findings))
+        return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
 
 
 def _facts_of_settings(settings: VoltageSettings) -> dict[str, Any]:

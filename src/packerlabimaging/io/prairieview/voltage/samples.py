@@ -143,7 +143,7 @@ class VoltageTable:
         with self.path.open("rb") as file:
             file.seek(begin)
             text = file.read(min(end - begin, 4 * PARSE_BYTES))  # rows of very uneven length are no recording
-        values = self._parse(text, column) if text.count(b",") == (stop - start) * len(self.columns) else None
+        values = _parse(text, column) if text.count(b",") == (stop - start) * len(self.columns) else None
         if values is None or len(values) != stop - start:
             raise FormatError(
                 f"'{self.path}', rows {start + 1} to {stop}: not every row holds {len(self.columns) + 1} numbers. "
@@ -167,20 +167,6 @@ class VoltageTable:
                     return offset + int(ends[missing - 1]) + 1
                 offset, missing = offset + len(block), missing - len(ends)
         raise FormatError(f"'{self.path}' became shorter after it was opened. Wait until it has been copied completely.")
-
-    def _parse(self, text: bytes, column: int) -> np.ndarray | None:
-        """Return the numbers of a column; None where they, or the times beside them, are no numbers."""
-        import pandas as pd
-
-        columns = sorted({0, column})
-        kinds: dict[str, Any] = {"header": None, "usecols": columns, "dtype": np.float64, "encoding": "latin-1"}
-        try:
-            parsed = pd.read_csv(io.BytesIO(text), skipinitialspace=True, engine="c", **kinds).to_numpy()
-        except ValueError:  # pandas' own errors are ValueErrors too
-            return None
-        if np.isnan(parsed).any() and b"nan" not in text.lower():  # an empty field, or one that ends in bytes that are no text
-            return None
-        return parsed[:, -1]
 
 
 class VoltageChannel(Channel):
@@ -220,6 +206,18 @@ class VoltageChannel(Channel):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}
+
+
+def _parse(text: bytes, column: int) -> np.ndarray | None:
+    """Return the numbers of a column; None where they, or the times beside them, are no numbers."""
+    if not text.strip():
+        return None
+    columns = sorted({0, column})
+    try:  # numpy's reader, since that of pandas crashes on some damaged text
+        parsed = np.loadtxt(io.BytesIO(text), delimiter=",", comments=None, usecols=columns, ndmin=2, encoding="latin-1")
+    except ValueError:
+        return None
+    return parsed[:, -1]
 
 
 def header_names(line: bytes) -> list[str]:
