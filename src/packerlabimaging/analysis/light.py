@@ -21,12 +21,15 @@ from packerlabimaging.core.photostim import LightTimes
 FEWEST_STIMS = 5
 """Fewer stims than this decide nothing."""
 
-ALIGNMENT_STIMS = 24
+ALIGNMENT_STIMS = 16
 """Stims, evenly chosen, that the shift is looked for with; then all are checked at it, within a few frames."""
 
-LEAST_EXPLAINED = 0.5
-"""Share of the frame-to-frame change of brightness around the stims that light has to explain. Responses of cells, slow as they
-are, explain little of it."""
+LEAST_EXPLAINED = 0.7
+"""Share of the frame-to-frame change of brightness, noise left out, that light has to explain around the beginnings and ends of
+stims. Cells that light up at once and fade slowly could pass for half of it at most: they do not go dark at the end."""
+
+LOST_PULSES = 10
+"""Pulses that might have been lost before the first one: so far back the first frame is looked for."""
 
 SURE_SD2 = 25.0
 """One shift is better than another if it fits better by this many noise variances (five standard deviations)."""
@@ -82,7 +85,7 @@ class LightSeen:
         return float(self.onsets_s[sure[-1]]) if len(sure) else -np.inf
 
 
-def find_light(movie: Movie, match: FrameMatch, light: LightTimes, *, plane: int = 0, reach: int = 23) -> LightSeen:
+def find_light(movie: Movie, match: FrameMatch, light: LightTimes, *, plane: int = 0) -> LightSeen:
     """Look for the light of the stims in the frames of a movie.
 
     Parameters
@@ -95,8 +98,6 @@ def find_light(movie: Movie, match: FrameMatch, light: LightTimes, *, plane: int
         Every interval of light, on the time base of the pulses.
     plane
         The movie's plane.
-    reach
-        Ticks to either side of ``match.first``, and of the train's surplus, at which the first frame is looked for.
 
     Returns
     -------
@@ -107,12 +108,13 @@ def find_light(movie: Movie, match: FrameMatch, light: LightTimes, *, plane: int
     -----
     The brightness ``y`` of a frame is the mean of its pixels, the light ``p`` the share of its time (of the plane's own tick)
     that is lit. Their changes from frame to frame are compared, because slow changes of brightness mean nothing: for every shift,
-    ``dy = b dp`` is fitted with one ``b`` for all stims. The best shift is believed if it explains half of the change, and fits
-    better than any other by five standard deviations of the noise, whichever stim is left out.
+    ``dy = b dp`` is fitted with one ``b`` for all stims, on the frames around the beginning and the end of each. The best shift
+    is believed if it explains most of the change, and fits better than any other by five standard deviations of the noise,
+    whichever stim is left out.
     """
     exposure = _Exposure(match, light, plane, movie)
     n_stims, nothing = len(exposure.stims), np.zeros(0)
-    shifts = np.arange(-reach, max(0, min(match.n_over, reach)) + reach + 1)
+    shifts = np.arange(-max(LOST_PULSES, -match.n_over) - 3, max(0, match.n_over) + 4)
     some = np.unique(np.linspace(0, n_stims - 1, ALIGNMENT_STIMS).round().astype(int)) if n_stims else np.zeros(0, int)
     best, explained = None, 0.0
     for part in (some, *np.array_split(some, 2)):  # where frames were lost in the middle, only a part agrees on a shift
@@ -179,11 +181,12 @@ class _Exposure:
         Shift ``s`` means that frame ``f`` was taken at tick ``first + s + plane + f * n_planes`` of the train.
         """
         n_planes, zero = self.match.n_planes, self.match.first + self.plane - self.low
-        middle = (self.first_lit[which] - zero) // n_planes
         around = np.arange(-(shifts.max() // n_planes) - 3, -(shifts.min() // n_planes) + 4)
-        frames = middle[:, None] + around
+        begins, ends = ((lit[which, None] - zero) // n_planes + around for lit in (self.first_lit, self.last_lit))
+        frames = np.concatenate([begins, ends], axis=1)
         exists = (frames >= 0) & (frames < self.movie.n_frames)
-        usable = exists[:, 1:] & exists[:, :-1]
+        exists[:, len(around) :] &= ends > begins[:, -1:]  # each frame once
+        usable = exists[:, 1:] & exists[:, :-1] & (np.diff(frames, axis=1) == 1)
         change = np.where(usable, np.diff(self._brightness(frames, exists), axis=1), 0.0)
         ticks = np.clip(zero + frames[:, None] * n_planes + shifts[:, None], 0, len(self.lit) - 1)  # (stim, shift, frame)
         lit = self.lit[ticks]
@@ -191,17 +194,18 @@ class _Exposure:
         cross, power = (foreseen * change[:, None]).sum(axis=2), (foreseen**2).sum(axis=2)
         seen = (change**2).sum(axis=1)
         gains = cross.sum(axis=0) / np.maximum(power.sum(axis=0), 1e-30)
-        explained = gains * cross.sum(axis=0) / max(float(seen.sum()), 1e-30)
-        best = int(np.argmax(explained))
+        fitted = gains * cross.sum(axis=0)
+        best = int(np.argmax(fitted))
         gain = float(gains[best])
+        noise = _variance((change - gain * foreseen[:, best])[usable])
+        explained = fitted / max(float(seen.sum() - usable.sum() * noise), float(fitted[best]), 1e-30)
         own = (ticks[:, best] >= self.first_lit[which, None]) & (ticks[:, best] <= self.last_lit[which, None])
         others = np.diff(np.where(own, 0.0, lit[:, best]), axis=1) * usable
-        noise = _variance((change - gain * foreseen[:, best])[usable]) + (MODEL_ERROR * gain) ** 2 + 1e-30
         return _Comparison(
             loss=seen[:, None] - 2 * gain * cross + gain**2 * power,
             dark=((change - gain * others) ** 2).sum(axis=1),
             explained=explained,
-            noise=noise,
+            noise=noise + (MODEL_ERROR * gain) ** 2 + 1e-30,
         )
 
     def _brightness(self, frames: np.ndarray, exists: np.ndarray) -> np.ndarray:

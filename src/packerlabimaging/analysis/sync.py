@@ -14,7 +14,7 @@ import numpy as np
 
 from packerlabimaging._check import check_positive
 from packerlabimaging.analysis.audit import SyncAudit
-from packerlabimaging.analysis.frame_clock import EXTRA_PULSES, FrameMatch, match_frame_clock, rate_findings
+from packerlabimaging.analysis.frame_clock import FrameMatch, match_frame_clock, rate_findings
 from packerlabimaging.analysis.light import LightSeen, find_light
 from packerlabimaging.analysis.pulses import Active, detect_pulses
 from packerlabimaging.analysis.stims import Triggers, make_stims, stim_findings
@@ -267,8 +267,7 @@ def _see_light(match: FrameMatch, frames: ImagedFrames, channels: Sequence[Trigg
     dark = [number for number, row in enumerate(protocol.rows) if row.power == 0 or row.power_mw == 0]
     seen = ~np.isin(light.row, dark)
     light = LightTimes(*(column[seen] for column in vars(light).values()))
-    reach = EXTRA_PULSES + 3
-    return find_light(frames.movie, match, light, plane=frames.plane, reach=reach)
+    return find_light(frames.movie, match, light, plane=frames.plane)
 
 
 def _settle(
