@@ -35,6 +35,7 @@ HEAVY = {
     "skimage",
     "matplotlib",
     "zarr",
+    "h5py",
     "torch",
     "suite2p",
     "pydantic",

@@ -15,6 +15,8 @@ from .readers import (
     register_reader,
 )
 from .rois import read_rois
+from .scanbox import read_scanbox_events
+from .scanimage import read_scanimage_header
 from .suite2p import find_frames, frames_of_files
 from .tables import open_table, read_table, write_table
 from .tiff import write_tiff_stack
@@ -41,6 +43,8 @@ __all__ = [
     "read_photostim",
     "read_prairieview_metadata",
     "read_rois",
+    "read_scanbox_events",
+    "read_scanimage_header",
     "read_table",
     "read_voltage_output",
     "register_reader",
