@@ -45,8 +45,8 @@ def has_series(names: Iterable[str]) -> bool:
     for name in names:
         if is_tiff_name(name):
             stem, suffix = _without_suffix(name)
-            before, _, after = stem.rpartition(re.search(r"[0-9]*(?=[^0-9]*$)", stem)[0])  # type: ignore[index]
-            key = f"{before}*{after}{suffix}" if re.search("[0-9]", stem) else name
+            number = re.search(r"[0-9]+(?=[^0-9]*$)", stem)
+            key = name if number is None else f"{stem[: number.start()]}*{stem[number.end() :]}{suffix}"
             if key in lonely:
                 return True
             lonely[key] = name
