@@ -1,0 +1,106 @@
+"""Adopting a Suite2p run of several recordings: every trial gets its own frames, or an error that names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from packerlabimaging.errors import FormatError, MissingInputError, ParameterError
+from packerlabimaging.trials import Experiment, TwoPhotonImagingTrial
+
+LENGTHS = {"t-002": 45, "t-001": 60}  # the run joined the second first
+SHAPE = (24, 30)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A Suite2p run of two recordings; ROI ``i`` of frame ``k`` has the value ``1000 (i + 1) + k``."""
+    plane = tmp_path / "suite2p" / "plane0"
+    plane.mkdir(parents=True)
+    stat = np.empty(3, object)
+    for index in range(3):
+        y, x = np.mgrid[2 + 7 * index : 6 + 7 * index, 5:9]
+        stat[index] = {"ypix": y.ravel(), "xpix": x.ravel(), "lam": np.ones(16, np.float32)}
+    n_frames = sum(LENGTHS.values())
+    F = 1000.0 * np.arange(1, 4)[:, None] + np.arange(n_frames)
+    np.save(plane / "stat.npy", stat, allow_pickle=True)
+    np.save(plane / "F.npy", F.astype(np.float32))
+    np.save(plane / "iscell.npy", np.ones((3, 2)))
+    write_ops(plane, [f"D:\\raw\\{trial}\\{trial}.tif" for trial in LENGTHS], list(LENGTHS.values()))
+    return tmp_path / "suite2p"
+
+
+def write_ops(plane: Path, files: list[str], counts: list[int]) -> None:
+    ops = {"Ly": SHAPE[0], "Lx": SHAPE[1], "fs": 10.0, "filelist": files, "frames_per_file": np.array(counts)}
+    np.save(plane / "ops.npy", ops, allow_pickle=True)  # type: ignore[arg-type]
+
+
+def experiment(folder: Path, trials: list[str], movies: dict[str, int] | None = None) -> Experiment:
+    made = Experiment("e", output=folder / "out")
+    for trial in trials:
+        inputs: dict[str, Any] = {}
+        if movies is not None:
+            path = folder / "raw" / trial / f"{trial}.tif"
+            path.parent.mkdir(parents=True)
+            frames = np.random.default_rng(0).integers(0, 99, (movies[trial], *SHAPE)).astype(np.uint16)
+            tifffile.imwrite(path, frames, photometric="minisblack")
+            inputs["movie"] = {"path": path, "options": {"frame_rate_hz": 10.0}}
+        made.add(TwoPhotonImagingTrial(trial, inputs=inputs))
+    return made
+
+
+@pytest.mark.parametrize("movies", [None, LENGTHS])
+@pytest.mark.parametrize("order", [["t-001", "t-002"], ["t-002", "t-001"], ["t-001"]])
+def test_every_trial_has_its_own_frames(tmp_path: Path, run: Path, movies: dict[str, int] | None, order: list[str]) -> None:
+    made = experiment(tmp_path, order, movies).run(segmentation=run, progress=False)
+    starts = {"t-002": 0, "t-001": 45}
+    for trial in order:
+        cells = made[trial].cells
+        assert cells.shape == (3, LENGTHS[trial])
+        expected = 1000.0 * np.arange(1, 4)[:, None] + starts[trial] + np.arange(LENGTHS[trial])
+        np.testing.assert_array_equal(np.asarray(cells.layers["F"]), expected)
+    unused = [finding["code"] for finding in made.receipts_of(made[order[0]])["segmentation"]["findings"]]
+    assert ("run-files-unused" in unused) == (len(order) == 1)
+
+
+def test_another_number_of_frames_is_refused(tmp_path: Path, run: Path) -> None:
+    made = experiment(tmp_path, ["t-001", "t-002"], {"t-001": 59, "t-002": 45})
+    with pytest.raises(FormatError, match=r"Trial 't-001' has 59 frames, its 1 files .* have 60"):
+        made.run(segmentation=run, progress=False)
+
+
+def test_a_trial_that_the_run_did_not_read(tmp_path: Path, run: Path) -> None:
+    made = experiment(tmp_path, ["t-001", "t-007"], {"t-001": 60, "t-007": 60})
+    with pytest.raises(MissingInputError, match=r"did not read .*t-007\.tif' of trial 't-007'. It read: .*t-002"):
+        made.run(segmentation=run, progress=False)
+
+
+def test_rois_without_traces_can_be_extracted_but_not_adopted(tmp_path: Path, run: Path) -> None:
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[3:8, 4:9], labels[12:18, 12:18] = 1, 2
+    tifffile.imwrite(tmp_path / "drawn.tif", labels)
+    made = experiment(tmp_path, ["t-001"], LENGTHS)
+    with pytest.raises(ParameterError, match="holds ROIs but no traces.*engine = 'masks'"):
+        made.run(segmentation=run_without_traces(run), progress=False)
+    made.run(engine="masks", rois=tmp_path / "drawn.tif", engine_settings={"register": False}, progress=False)
+    assert made["t-001"].cells.n_obs == 2
+
+
+def run_without_traces(run: Path) -> Path:
+    (run / "plane0" / "F.npy").unlink()
+    return run
+
+
+def test_a_segmentation_of_other_frames_is_refused(tmp_path: Path, run: Path) -> None:
+    made = experiment(tmp_path, ["t-001", "t-002"], LENGTHS)
+    ops = np.load(run / "plane0" / "ops.npy", allow_pickle=True).item()  # written above
+    np.save(run / "plane0" / "ops.npy", {**ops, "Ly": 40})
+    with pytest.raises(ParameterError, match=r"is of frames of \(40, 30\) px, the movie of trial 't-001' has \(24, 30\)"):
+        made.run(segmentation=run, progress=False)
+    (run / "plane0" / "ops.npy").unlink()
+    alone = experiment(tmp_path / "alone", ["t-003"], {"t-003": 105}).run(segmentation=run, progress=False)
+    assert alone["t-003"].segmentation.rois.frame_shape_px == SHAPE
