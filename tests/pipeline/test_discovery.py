@@ -60,3 +60,26 @@ def test_a_suite2p_folder_does_not_hide_what_lies_beside_it(tmp_path):
     make_suite2p(tmp_path / "suite2p")
     make_movie(tmp_path / "t-001")
     assert [name for name, _ in found(tmp_path)] == ["prairieview", "suite2p"]
+
+
+def make_voltages(folder, cycle):
+    path = folder / f"t-001_Cycle{cycle:05d}_VoltageRecording_001.csv"
+    path.write_text("Time(ms), a\n0, 1\n1, 2\n")
+    path.with_suffix(".xml").write_text(
+        "<VRecSessionEntry><Experiment><SignalList><VRecSignal><Name>a</Name><Enabled>true</Enabled></VRecSignal></SignalList>"
+        "<Rate>1000</Rate></Experiment></VRecSessionEntry>"
+    )
+
+
+def test_voltage_recordings_and_other_signals_in_a_movies_folder(tmp_path):
+    make_movie(tmp_path / "t-001")
+    write_paq(tmp_path / "t-001" / "001.paq", np.zeros((5, 1)), rate_hz=1000.0, names=["frame_clock"])
+    make_voltages(tmp_path / "t-001", 1)
+    assert found(tmp_path) == [("packio", "t-001/001.paq"), ("prairieview", "t-001"), ("prairieview-voltage", "t-001")]
+    make_voltages(tmp_path / "t-001", 2)
+    assert found(tmp_path) == [
+        ("packio", "t-001/001.paq"),
+        ("prairieview", "t-001"),
+        ("prairieview-voltage", "t-001/t-001_Cycle00001_VoltageRecording_001.csv"),
+        ("prairieview-voltage", "t-001/t-001_Cycle00002_VoltageRecording_001.csv"),
+    ]

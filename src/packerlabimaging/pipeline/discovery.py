@@ -211,8 +211,9 @@ def _account(folder: Path, files: list[os.DirEntry[str]], own: list[Recording], 
             survey.others.append(Other(path, fault=fault))
             continue
         readers = [reader for reader in _readers_of(path, survey) if not _is_part_of(reader, movie)]
-        if further := [reader for reader in readers if reader.kind not in {recording.kind for recording in own}]:
-            survey.recordings += [Recording(path, reader) for reader in further]
+        if further := [reader for reader in readers if not _is_covered(reader, own)]:
+            for reader in further:
+                _add(Recording(path, reader), survey)
         elif readers:
             parent = next(recording for recording in own if recording.kind == readers[0].kind)
             parent.files.setdefault(readers[0].name, []).append(path)
@@ -224,6 +225,24 @@ def _account(folder: Path, files: list[os.DirEntry[str]], own: list[Recording], 
                 continue
             group.add(known)
             _place(path, known, here, survey)
+
+
+def _is_covered(reader: Reader, own: list[Recording]) -> bool:
+    """Say whether a file is part of the folder's own recordings; signals of another program are recordings of their own."""
+    return any(
+        recording.kind == reader.kind and (reader.kind != "signals" or recording.reader.name == reader.name) for recording in own
+    )
+
+
+def _add(recording: Recording, survey: Survey) -> None:
+    """Add a recording, or its settings (XML) to the one of the same name and reader that holds its data."""
+    path, name = recording.path, recording.reader.name
+    if path.suffix.lower() == ".xml":
+        for other in survey.recordings:
+            if other.reader.name == name and other.path != path and other.path.with_suffix(path.suffix) == path:
+                other.files.setdefault(name, []).append(path)
+                return
+    survey.recordings.append(recording)
 
 
 @dataclass
