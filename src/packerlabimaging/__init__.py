@@ -18,7 +18,7 @@ _SHORT_NAMES = {"pp": "preprocessing", "tl": "analysis", "pl": "plotting"}
 
 _load, _list, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["core", "errors", "io", "report", "segmentation", "simulate", "testing"],
+    submodules=["core", "errors", "export", "io", "report", "segmentation", "simulate", "testing"],
     submod_attrs={
         "core": [
             "ArrayChannel",

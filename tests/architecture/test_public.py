@@ -30,7 +30,7 @@ def modules_after(statement: str) -> set[str]:
     ],
 )
 def test_importing_loads_nothing_heavy(statement: str) -> None:
-    heavy = {"pandas", "anndata", "suite2p", "torch", "matplotlib.pyplot", "scipy.stats", "skimage", "zarr", "pydantic"}
+    heavy = {"pandas", "anndata", "suite2p", "torch", "matplotlib.pyplot", "scipy.stats", "skimage", "zarr", "pydantic", "numba"}
     assert not modules_after(statement) & heavy
 
 
@@ -61,7 +61,7 @@ def test_the_source_names_no_machine_or_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "layer", ["core", "io", "segmentation", "preprocessing", "analysis", "plotting", "trials", "report", "simulate"]
+    "layer", ["core", "io", "segmentation", "preprocessing", "analysis", "plotting", "trials", "export", "report", "simulate"]
 )
 def test_every_layer_is_true_to_its_all(layer: str) -> None:
     import importlib

@@ -72,23 +72,19 @@ class StaSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Sta:
-    """Averages around the stims of each kind.
+class StaPlan:
+    """Which frames go into which average: made by :func:`plan_sta`, so that the reducer can share a pass with others.
 
     Parameters
     ----------
     kinds
         Names of the kinds of stims.
-    mean
-        Mean frames, float32 ``(n_kinds, n_times, y, x)``, in the movie's unit less the dark level; NaN where no frame was there.
-    time_s
-        Time of each frame's start after the onset frame's, nominal, ``(n_times,)``.
-    n_stims
-        Stims of each kind in the test, ``(n_kinds,)``.
-    difference_mean, difference_sd
-        Mean over the response period minus mean before the onset: mean and sd over stims, ``(n_kinds, y, x)``, movie's unit.
+    stims, onset_frames, numbers
+        Number of each stim that lies in the recording, its onset frame, and the number of its kind.
+    n_pre, n_post
+        Frames of the window before the onset frame, and from it on.
     settings
-        Windows.
+        Windows in seconds.
     frame_rate_hz
         Frames per second.
     findings
@@ -96,14 +92,93 @@ class Sta:
     """
 
     kinds: tuple[str, ...]
+    stims: np.ndarray
+    onset_frames: np.ndarray
+    numbers: np.ndarray
+    n_pre: int
+    n_post: int
+    settings: StaSettings
+    frame_rate_hz: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def time_s(self) -> np.ndarray:
+        """Nominal time of each frame's start after the onset frame's, ``(n_times,)``."""
+        return np.arange(-self.n_pre, self.n_post) / self.frame_rate_hz
+
+    @property
+    def response(self) -> tuple[int, int]:
+        """First frame of the response period, counted from the onset frame, and its end; within the window."""
+        first = min(round(self.settings.average_start_s * self.frame_rate_hz), self.n_post - 1)
+        end = min(round(self.settings.average_stop_s * self.frame_rate_hz), self.n_post)
+        return first, max(first + 1, end)
+
+    @property
+    def in_response(self) -> np.ndarray:
+        """Frames of the window in the response period, boolean ``(n_times,)``."""
+        place = np.arange(-self.n_pre, self.n_post)
+        return (place >= self.response[0]) & (place < self.response[1])
+
+    def reducer(self, exclude: np.ndarray | None = None) -> StimAverages:
+        """Return the reducer for the pass over the movie."""
+        return StimAverages(
+            self.onset_frames, self.numbers, n_pre=self.n_pre, n_post=self.n_post, response=self.response, exclude=exclude
+        )
+
+    def sta(self, sums: StimSums) -> Sta:
+        """Return the averages from what the reducer collected."""
+        if self.settings.dark_level:
+            np.subtract(sums.mean, np.float32(self.settings.dark_level), out=sums.mean)
+        return Sta(self, sums.mean, sums.n_stims, sums.difference_mean, sums.difference_sd)
+
+    def whole_stims(self, n_frames: int) -> list[int]:
+        """Return the numbers of the stims whose window lies in a movie of so many frames."""
+        whole = (self.onset_frames >= self.n_pre) & (self.onset_frames + self.n_post <= n_frames)
+        return [int(stim) for stim in self.stims[whole]]
+
+    def single_stims(self, movie: Movie, *, stims: Sequence[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the number and the raw frames of each whole stim (or of those named), ``(n_times, y, x)``, one at a time."""
+        onsets = dict(zip(self.stims.tolist(), self.onset_frames.tolist(), strict=True))
+        for stim in self.whole_stims(movie.n_frames) if stims is None else stims:
+            yield stim, movie.read(onsets[stim] - self.n_pre, onsets[stim] + self.n_post)
+
+
+@dataclass(frozen=True, eq=False)
+class Sta:
+    """Averages around the stims of each kind.
+
+    Parameters
+    ----------
+    plan
+        Which stims and frames they are of.
+    mean
+        Mean frames, float32 ``(n_kinds, n_times, y, x)``, in the movie's unit less the dark level; NaN where no frame was there.
+    n_stims
+        Stims of each kind in the test, ``(n_kinds,)``.
+    difference_mean, difference_sd
+        Mean over the response period minus mean before the onset: mean and sd over stims, ``(n_kinds, y, x)``, movie's unit.
+    """
+
+    plan: StaPlan
     mean: np.ndarray
-    time_s: np.ndarray
     n_stims: np.ndarray
     difference_mean: np.ndarray
     difference_sd: np.ndarray
-    settings: StaSettings
-    frame_rate_hz: float
-    findings: tuple[Finding, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the kinds of stims."""
+        return self.plan.kinds
+
+    @property
+    def time_s(self) -> np.ndarray:
+        """Nominal time of each frame's start after the onset frame's, ``(n_times,)``."""
+        return self.plan.time_s
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was noticed about the stims."""
+        return self.plan.findings
 
     def movie(self, kind: int, *, method: Method = "dff") -> np.ndarray:
         """Return the average of one kind as a movie.
@@ -126,7 +201,7 @@ class Sta:
 
     def average_image(self, kind: int, *, method: Method = "dff") -> np.ndarray:
         """Return the mean over the response period, ``(y, x)``, as :meth:`movie` scales it."""
-        return np.asarray(mean_over(self.movie(kind, method=method)[self.response]), np.float32)
+        return np.asarray(mean_over(self.movie(kind, method=method)[self.plan.in_response]), np.float32)
 
     def average_images(self, *, method: Method = "dff") -> np.ndarray:
         """Return the average image of every kind, ``(n_kinds, y, x)``."""
@@ -197,13 +272,6 @@ class Sta:
         p = 2 * stdtr(n - 1, -np.abs(t))
         return PixelTest(t.astype(np.float32), p, adjust_bh(p.ravel()).reshape(p.shape))
 
-    @property
-    def response(self) -> np.ndarray:
-        """Frames of the response period, boolean ``(n_times,)``."""
-        first, end = _response_frames(self.settings, self.frame_rate_hz)
-        place = np.round(self.time_s * self.frame_rate_hz).astype(int)
-        return (place >= first) & (place < end)
-
     def _number(self, kind: int) -> int:
         if not 0 <= kind < len(self.kinds):
             raise ParameterError(f"There is no kind {kind}. There are {len(self.kinds)}: {', '.join(self.kinds)}, from 0 on.")
@@ -262,55 +330,6 @@ def compute_sta(
     return plan.sta(found)
 
 
-@dataclass(frozen=True, eq=False)
-class StaPlan:
-    """Which frames go into which average: made by :func:`plan_sta`, so that the reducer can share a pass with others."""
-
-    kinds: tuple[str, ...]
-    onset_frames: np.ndarray
-    numbers: np.ndarray
-    n_pre: int
-    n_post: int
-    settings: StaSettings
-    frame_rate_hz: float
-    findings: tuple[Finding, ...]
-
-    def reducer(self, exclude: np.ndarray | None = None) -> StimAverages:
-        """Return the reducer for the pass over the movie."""
-        first, end = _response_frames(self.settings, self.frame_rate_hz)
-        return StimAverages(
-            self.onset_frames,
-            self.numbers,
-            n_pre=self.n_pre,
-            n_post=self.n_post,
-            response=(first, min(end, self.n_post)),
-            exclude=exclude,
-        )
-
-    def sta(self, sums: StimSums) -> Sta:
-        """Return the averages from what the reducer collected."""
-        if self.settings.dark_level:
-            np.subtract(sums.mean, np.float32(self.settings.dark_level), out=sums.mean)
-        time_s = np.arange(-self.n_pre, self.n_post) / self.frame_rate_hz
-        return Sta(
-            self.kinds,
-            sums.mean,
-            time_s,
-            sums.n_stims,
-            sums.difference_mean,
-            sums.difference_sd,
-            self.settings,
-            self.frame_rate_hz,
-            self.findings,
-        )
-
-    def single_stims(self, movie: Movie) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the number and the raw frames of each stim whose window lies in the movie, ``(n_times, y, x)``, one at a time."""
-        for stim, onset in enumerate(self.onset_frames.tolist()):
-            if onset >= self.n_pre and onset + self.n_post <= movie.n_frames:
-                yield stim, movie.read(onset - self.n_pre, onset + self.n_post)
-
-
 def plan_sta(
     clock: FrameClock,
     onsets_s: np.ndarray,
@@ -351,9 +370,14 @@ def plan_sta(
     if kinds is not None and all(label.isdigit() for label in labels):  # numbers in their own order, not as text
         order = np.argsort([int(label) for label in labels])
         labels, numbers = labels[order], np.argsort(order)[numbers]
-    return StaPlan(tuple(labels.tolist()), onset_frames, numbers, n_pre, n_post, settings, clock.rate_hz, tuple(findings))
-
-
-def _response_frames(settings: StaSettings, rate_hz: float) -> tuple[int, int]:
-    first = round(settings.average_start_s * rate_hz)
-    return first, max(first + 1, round(min(settings.average_stop_s, settings.post_s) * rate_hz))
+    return StaPlan(
+        tuple(labels.tolist()),
+        np.flatnonzero(inside),
+        onset_frames,
+        numbers,
+        n_pre,
+        n_post,
+        settings,
+        clock.rate_hz,
+        tuple(findings),
+    )

@@ -1,0 +1,1 @@
+from .sta import write_sta as write_sta
