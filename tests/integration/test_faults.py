@@ -67,8 +67,8 @@ def test_paths_that_are_not_there(tmp_path, pli):
     assert_one_clear_error(pli("run", tmp_path / "experiment.toml"), "There is no experiment file")
     assert_one_clear_error(pli("inspect", tmp_path / "nothing"), "There is no file or folder")
     assert_one_clear_error(pli("report", tmp_path), "not a results folder")
-    (tmp_path / "text.txt").write_text("hello")
-    assert_one_clear_error(pli("inspect", tmp_path / "text.txt"), "not of a format that a reader knows")
+    (tmp_path / "odd.xyz").write_text("hello")
+    assert_one_clear_error(pli("inspect", tmp_path / "odd.xyz"), "not of a format that a reader knows")
 
 
 def test_debug_shows_the_traceback(tmp_path, pli):

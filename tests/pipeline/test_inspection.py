@@ -47,9 +47,9 @@ def test_an_experiment_json_of_another_program_hides_nothing(tmp_path):
 def test_nothing_and_unknown_are_told_apart(tmp_path):
     with pytest.raises(MissingFileError, match="no file or folder"):
         inspect_all(tmp_path / "nowhere")
-    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "odd.xyz").write_text("hello")
     with pytest.raises(UnknownFormatError, match="packio"):
-        inspect_all(tmp_path / "notes.txt")
+        inspect_all(tmp_path / "odd.xyz")
 
 
 def test_run_json_of_another_program_hides_nothing(tmp_path):
@@ -61,18 +61,19 @@ def test_run_json_of_another_program_hides_nothing(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_not_opened(tmp_path):
     write_paq(tmp_path / "good.paq", np.zeros((10, 1), np.float32), rate_hz=10, names=["frame_clock"])
-    for name in ("a.paq", "a.tif", "a.xml"):
+    names = ["a.paq", "a.tif", "a.xml", "Experiment.xml", "run.json", "stat.npy", "data.bin", "zarr.json", "a_Points.mat", "a.h5"]
+    for name in names:
         os.mkfifo(tmp_path / name)
         with pytest.raises(UnknownFormatError):
             inspect_all(tmp_path / name)
     found = {Path(item.path).name: item for item in inspect_all(tmp_path)}
     assert found["good.paq"].format == "packio"
-    assert all("pipe" in found[name].findings[0].message for name in ("a.paq", "a.tif", "a.xml"))
+    assert all("pipe" in found[name].findings[0].message for name in names)
 
 
 def test_unknown_things_are_listed(tmp_path):
     (tmp_path / "what.xyz").write_bytes(b"123")
-    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "notes.txt").write_bytes(b"\0\1\2")
     (tmp_path / "broken.paq").symlink_to(tmp_path / "nowhere")
     found = {Path(item.path).name: item for item in inspect_all(tmp_path)}
     assert {name: item.format for name, item in found.items()} == dict.fromkeys(
@@ -127,6 +128,35 @@ def test_a_reader_that_fails_hides_nothing(tmp_path, monkeypatch):
     assert {finding.code for item in found for finding in item.findings} == {"reader-failed", "not-looked-at"}
 
 
+def test_what_is_no_recording_is_named(tmp_path):
+    """One file of each kind, made by hand after the formats' descriptions."""
+    harp = bytes([1, 4, 44, 255, 1])
+    contents = {
+        "notes.txt": (b"the mouse was calm", "text"),
+        "register.bin": (harp + bytes([sum(harp) & 0xFF]), "harp"),
+        "poseDLC_resnet50.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "deeplabcut"),
+        "pose.csv": (b"scorer,DLC,DLC\n", "deeplabcut"),
+        "session.txt": (b"I Experiment name : x\n", "pycontrol"),
+        "other.h5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "hdf5"),
+        "camera.avi": (b"RIFF", "video"),
+        "a.env": (b"\xef\xbb\xbf<?xml version='1.0'?><Environment/>", "prairieview-environment"),
+        "header.json": (b'[{"SI.VERSION_MAJOR": 2020}]', "scanimage-header"),
+        "Thumbs.db": (b"\xd0\xcf", "system"),
+    }
+    for name, (content, _) in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "store.zarr").mkdir()
+    (tmp_path / "store.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "store.zarr", target_is_directory=True)
+    got = {Path(item.path).name: item.format for item in inspect_all(tmp_path)}
+    got.pop("store.zarr")  # a reader may open what it holds
+    assert got.pop("elsewhere") == "link"
+    readers_of_hdf5 = {name for name in got if name.endswith(".h5") and got[name] in readers.all()}
+    assert {name: format for name, format in got.items() if name not in readers_of_hdf5} == {
+        name: format for name, (_, format) in contents.items() if name not in readers_of_hdf5
+    }
+
+
 @pytest.mark.slow
 def test_fifty_thousand_frames_take_seconds(tmp_path):
     """A folder of 50,000 images of one series and another of 50,000 pictures of a camera: names only, no second look."""
@@ -139,8 +169,8 @@ def test_fifty_thousand_frames_take_seconds(tmp_path):
     (camera / "00001.jpg").write_bytes(b"\xff\xd8\xff")
     for number in range(2, 50_001):
         os.link(camera / "00001.jpg", camera / f"{number:05d}.jpg")
-    start = time.perf_counter()
+    start = time.process_time()  # other programs may be busy
     found = inspect_all(tmp_path)
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 10
     assert len(next(item for item in found if item.format == "prairieview").files["tiff"]) == 50_000
     assert sum(item.format == "picture" for item in found) == 50_000

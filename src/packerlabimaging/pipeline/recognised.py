@@ -103,6 +103,12 @@ def is_harp(path: Path) -> bool:
     return 6 <= end <= len(head) and sum(head[: end - 1]) & 0xFF == head[end - 1]
 
 
+def is_text(path: Path) -> bool:
+    """Say whether a file begins as UTF-8 text."""
+    text = read_head(path).decode("utf-8", errors="replace")
+    return "\0" not in text and "\ufffd" not in text[:-1]  # the last character may be cut
+
+
 _INSIDE = "It belongs to the scan in this folder; inspect the folder."
 _POSES = "Not an input yet: export what you need as signals (CSV), or read it with the program's own tools."
 
@@ -246,6 +252,8 @@ TABLE: tuple[Recognised, ...] = (
             "*.log",
         ),
     ),
+    Recognised("text", "document", "text", "", ("*.txt",), is_text),
+    Recognised("system", "document", "file of the operating system", "", ("thumbs.db", "desktop.ini")),
     Recognised("code", "document", "program code", "", ("*.py", "*.m", "*.ipynb", "*.r", "*.sh", "*.bat")),
 )
 """The formats, most special first."""
