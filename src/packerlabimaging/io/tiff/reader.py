@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError, ParameterError
 from packerlabimaging.io.given import complete_metadata
+from packerlabimaging.io.interleaving import Interleaving, check_count, choose_channel, choose_plane
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.tiff.movie import FramePlaces, TiffMovie, Zeros
 from packerlabimaging.io.tiff.names import FileNames, FolderListing, list_folder
 from packerlabimaging.io.tiff.numbered import check_gaps, find_series, has_series
-from packerlabimaging.io.tiff.stack import ImageOrder, TiffStack, read_stack
+from packerlabimaging.io.tiff.stack import TiffStack, read_stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class TiffOptions:
         How the movie was taken, by hand.
     frame_rate_hz, pixel_size_um
         The same, only these two; the pixel size as ``(y, x)`` or one number.
-    n_channels, n_planes
-        How many channels and planes are interleaved: image 0 is channel 1 of plane 0, then come the other channels,
-        then the next plane, then the next time. By default as the file describes it (ImageJ, OME), else 1.
+    n_channels, n_planes, order
+        How many channels and planes are interleaved, and how: the axes of the images, slowest first (``"tzc"``: the channels of
+        a plane come first, then the next plane, then the next time). By default as the file describes it (ImageJ, OME), else 1.
     pattern
         Glob pattern of the file names, where a folder holds several series.
     allow_gaps
@@ -52,6 +52,7 @@ class TiffOptions:
     pixel_size_um: float | tuple[float, float] | None = None
     n_channels: int | None = None
     n_planes: int | None = None
+    order: str = "tzc"
     pattern: str | None = None
     allow_gaps: bool = False
 
@@ -99,13 +100,12 @@ class TiffReader(Reader):
         """
         chosen = TiffOptions(**options)
         images, findings = _find_images(path, pattern=chosen.pattern, allow_gaps=chosen.allow_gaps)
-        order = _order(images, path, chosen.n_channels, chosen.n_planes)
-        per_time = order.n_channels * order.n_planes
-        n_frames = images.n_images // per_time
-        if images.n_images % per_time:
-            findings = (*findings, _incomplete(path, images.n_images, per_time))
-        pages = order.pages(n_frames, _channel_index(chosen.channel, order, path), _plane_index(chosen.plane, order, path))
-        shape = (n_frames, images.stack.first.height, images.stack.first.width)
+        order, source = _order(images, path, chosen), str(path)
+        channels = tuple(str(number + 1) for number in range(order.n_channels))
+        channel, plane = choose_channel(chosen.channel, channels, source), choose_plane(chosen.plane, order.n_planes, source)
+        pages = order.images(images.n_images, channel=channel, plane=plane)
+        shape = (len(pages), images.stack.first.height, images.stack.first.width)
+        findings = (*findings, *order.findings(images.n_images, source))
         metadata = complete_metadata(
             _metadata(images.stack, order, shape),
             shape,
@@ -130,7 +130,7 @@ class TiffReader(Reader):
         except PackerLabImagingError as error:
             finding = Finding("unreadable", str(error), "error", where=str(path))
             return Inspection(str(path), self.name, self.kind, {}, (finding,))
-        stack, order = images.stack, images.stack.order or ImageOrder()
+        stack, order = images.stack, images.stack.order or Interleaving()
         facts: dict[str, Any] = {
             "program": stack.program,
             "files": len(images.names),
@@ -155,7 +155,7 @@ class _Images:
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self.n_images = int(self._starts[-1]) if counts else stack.n_images if len(names) == 1 else len(names)
 
-    def places(self, images: range) -> FramePlaces:
+    def places(self, images: Sequence[int]) -> FramePlaces:
         """Return where some of the images lie."""
         if len(self.names) == 1:
             return FramePlaces(self.folder, self.names, Zeros(len(images)), images, False)
@@ -214,57 +214,24 @@ def _check_sizes(listing: FolderListing, names: FileNames, first: TiffStack) -> 
         )
 
 
-def _order(images: _Images, path: Path, n_channels: int | None, n_planes: int | None) -> ImageOrder:
+def _order(images: _Images, path: Path, options: TiffOptions) -> Interleaving:
+    n_channels, n_planes = options.n_channels, options.n_planes
     if n_channels is None and n_planes is None:
         if images.stack.unnamed_axes:
             raise AmbiguousInputError(
                 f"'{path}' holds images along the axes {images.stack.unnamed_axes} without saying which are channels, planes and "
                 "time. Pass n_channels= and n_planes=."
             )
-        return images.stack.order or ImageOrder()
+        return images.stack.order or Interleaving()
     for name, value in (("n_channels", n_channels), ("n_planes", n_planes)):
-        if value is not None and (value != int(check_positive(name, value)) or value > images.n_images):
+        if value is not None and check_count(name, value) > images.n_images:
             raise ParameterError(
                 f"{name} = {value} is not possible: '{path}' has {images.n_images} images. Give a whole number up to that."
             )
-    return ImageOrder("CZT", int(n_channels or 1), int(n_planes or 1))
+    return Interleaving(n_channels or 1, n_planes or 1, order=options.order)
 
 
-def _channel_index(channel: int | str | None, order: ImageOrder, path: Path) -> int:
-    choices = range(1, order.n_channels + 1)
-    if channel is None:
-        if order.n_channels > 1:
-            raise AmbiguousInputError(
-                f"'{path}' has {order.n_channels} channels: {', '.join(map(str, choices))}. Choose with channel=."
-            )
-        return 0
-    text = str(channel)
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number not in choices:
-        raise ParameterError(f"channel = {channel!r} is not in '{path}'. Its channels: {', '.join(map(str, choices))}.")
-    return number - 1
-
-
-def _plane_index(plane: int | None, order: ImageOrder, path: Path) -> int:
-    if plane is None:
-        if order.n_planes > 1:
-            raise AmbiguousInputError(f"'{path}' has {order.n_planes} planes: 0 to {order.n_planes - 1}. Choose with plane=.")
-        return 0
-    if plane not in range(order.n_planes):
-        raise ParameterError(f"plane = {plane!r} is not in '{path}'. Its planes: 0 to {order.n_planes - 1}.")
-    return plane
-
-
-def _incomplete(path: Path, n_images: int, per_time: int) -> Finding:
-    return Finding(
-        "incomplete-last-volume",
-        f"{n_images} images are no multiple of {per_time} (channels x planes): the last {n_images % per_time} were left out.",
-        where=str(path),
-        evidence={"n_images": n_images, "images_per_time": per_time},
-    )
-
-
-def _metadata(stack: TiffStack, order: ImageOrder, shape: tuple[int, int, int]) -> ImagingMetadata:
+def _metadata(stack: TiffStack, order: Interleaving, shape: tuple[int, int, int]) -> ImagingMetadata:
     """Return what a stack says of itself."""
     return ImagingMetadata(
         frame_shape_px=shape[1:],

@@ -17,30 +17,12 @@ import numpy as np
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError
+from packerlabimaging.io.interleaving import Interleaving
 from packerlabimaging.io.tiff.files import OpenTiff, PageTable, cut_error, find_pages
 from packerlabimaging.io.tiff.layout import DESCRIPTION, SOFTWARE, X_RESOLUTION, Y_RESOLUTION, PageLayout
 
 _MICROMETRES = {"um", "µm", "μm", "micron", "microns", "\\u00B5m", "micrometer"}
 _LARGEST_DECODED = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOrder:
-    """Order of the images of a stack: the axis that changes fastest comes first; sizes by axis (``C``, ``Z``, ``T``)."""
-
-    axes: str = "CZT"
-    n_channels: int = 1
-    n_planes: int = 1
-
-    def pages(self, n_frames: int, channel: int, plane: int) -> range:
-        """Return the pages of one channel (zero-based) of one plane."""
-        sizes = {"C": self.n_channels, "Z": self.n_planes, "T": n_frames}
-        steps, step = {}, 1
-        for axis in self.axes:
-            steps[axis] = step
-            step *= sizes[axis]
-        first = channel * steps["C"] + plane * steps["Z"]
-        return range(first, first + n_frames * steps["T"], steps["T"])
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ class TiffStack:
     dtype: np.dtype
     repeated: bool
     table: PageTable
-    order: ImageOrder | None
+    order: Interleaving | None
     unnamed_axes: tuple[int, ...]
     frame_rate_hz: float | None
     pixel_size_um: tuple[float, float] | None
@@ -90,7 +72,7 @@ class TiffStack:
 @dataclass(frozen=True)
 class _Described:
     n_images: int | None = None
-    order: ImageOrder | None = None
+    order: Interleaving | None = None
     frame_rate_hz: float | None = None
     unit: str = ""
     program: str | None = None
@@ -255,29 +237,28 @@ def _describe_tifffile(text: str) -> _Described:
     return _Described(n_images=math.prod(leading), order=order, unnamed_axes=unnamed, whole=True, program="tifffile")
 
 
-def _order_of(leading: list[int], axes: str) -> tuple[ImageOrder | None, tuple[int, ...]]:
+def _order_of(leading: list[int], axes: str) -> tuple[Interleaving | None, tuple[int, ...]]:
     """Return the order of images from a shape's leading axes, or the sizes of those that have no name."""
     sizes = tuple(size for size in leading if size > 1)
     named = dict(zip(axes, leading, strict=True)) if axes and set(axes) <= set("TCZ") and len(set(axes)) == len(axes) else None
     if named is None:
-        return (ImageOrder(), ()) if len(sizes) <= 1 else (None, sizes)
+        return (Interleaving(), ()) if len(sizes) <= 1 else (None, sizes)
     axes = "".join(reversed(named)) + "".join(axis for axis in "CZT" if axis not in named)
     return _in_time(axes, {axis: named.get(axis, 1) for axis in "CZT"})[0], ()
 
 
-def _in_time(axes: str, sizes: Mapping[str, int]) -> tuple[ImageOrder, str]:
+def _in_time(axes: str, sizes: Mapping[str, int]) -> tuple[Interleaving, str]:
     """Return the order, and the axis that was taken as time: the only one, where a program wrote it as channels or slices.
 
     ImageJ and tifffile write stacks in time as ``slices=`` or ``channels=`` unless told otherwise; a movie of one time is none.
     """
     long = [axis for axis in "CZ" if sizes[axis] > 1]
     if sizes["T"] > 1 or not long:
-        return ImageOrder(axes, sizes["C"], sizes["Z"]), ""
+        return Interleaving(sizes["C"], sizes["Z"], order=axes[::-1]), ""
     axis = "Z" if "Z" in long else "C"
     n_channels = sizes["C"] if axis == "Z" else 1
-    return ImageOrder(axes.translate(str.maketrans(f"{axis}T", f"T{axis}")), n_channels, 1), {"Z": "slices", "C": "channels"}[
-        axis
-    ]
+    order = axes.translate(str.maketrans(f"{axis}T", f"T{axis}"))[::-1]
+    return Interleaving(n_channels, order=order), {"Z": "slices", "C": "channels"}[axis]
 
 
 def _describe_ome(text: str) -> _Described:
