@@ -215,12 +215,12 @@ class _Train:
             found.append(Finding("irregular-pulses", message, "error", where, look, _places(self.irregular_s)))
         if len(self.strays_s):
             message = (
-                f"{len(self.strays_s)} pulses lie between the frames' pulses, at {_some(self.strays_s)} s, and are left out."
+                f"Pulses between those of the frames are left out: {len(self.strays_s)}, at {_some(self.strays_s)} s."
             )
             found.append(Finding("stray-pulses", message, "warning", where, look, _places(self.strays_s)))
         if len(self.lost_after_s):
             n_lost = self.n_pulses + len(self.strays_s) - len(self.raw_s)
-            message = f"{n_lost} frame pulses are missing, after {_some(self.lost_after_s)} s."
+            message = f"Frame pulses are missing: {n_lost}, after {_some(self.lost_after_s)} s."
             advice = "If pulses were lost but no frame was, accept this: the lost ones are spread evenly over their gaps."
             evidence = {**_places(self.lost_after_s), "n_missing": n_lost}
             found.append(Finding("missing-pulses", message, "error", where, advice, evidence))
@@ -313,7 +313,7 @@ def _choose(
         return None
     others = [text for train, text in zip(trains, listing, strict=True) if train is not fitting[0]]
     if others:
-        message = f"{len(others)} other blocks of pulses are not the movie's: {'; '.join(others[:5])}."
+        message = f"Blocks of pulses that are not the movie's: {'; '.join(others[:5])}."
         severity: Severity = "warning" if near else "info"
         findings.append(Finding("other-pulse-blocks", message, severity, where, evidence=evidence))
     return fitting[0]

@@ -47,7 +47,7 @@ def sync_audit(audit: Any, *, ax: Axes | None = None) -> dict[str, Axes]:
     dict of str to matplotlib.axes.Axes
         ``"timeline"``: every pulse of the frame clock, the movie's frames, and the stims of each channel (red: not valid);
         ``"frames"``: interval from each frame to the next; ``"stims"``: interval from each stim to the next of its channel.
-        Vertical lines are findings: orange warnings, red errors.
+        Vertical lines are the places of findings: orange warnings, red errors.
 
     Raises
     ------
@@ -65,8 +65,11 @@ def sync_audit(audit: Any, *, ax: Axes | None = None) -> dict[str, Axes]:
     _draw_frames(found["frames"], audit)
     _draw_stims(found["stims"], audit)
     margin = 0.02 * (times.max() - times.min()) + 0.01
-    for panel in found.values():
-        _mark_findings(panel, audit.findings)
+    of_stims = [finding for finding in audit.findings if finding.where in audit.triggers]
+    of_frames = [finding for finding in audit.findings if finding.where not in audit.triggers]
+    marked = {"timeline": audit.findings, "frames": of_frames, "stims": of_stims}
+    for name, panel in found.items():
+        _mark_findings(panel, marked[name])
         panel.set(xlim=(times.min() - margin, times.max() + margin), xlabel="time (s)")
     return found
 
@@ -105,6 +108,7 @@ def _draw_frames(ax: Axes, audit: Any) -> None:
     ax.set(ylabel="interval (ms)", title="from frame to frame")
     if audit.ticks is None or audit.clock.n_frames < 2:
         ax.text(0.5, 0.5, "no frame times", transform=ax.transAxes, ha="center", va="center", color=GREY)
+        ax.set_yticks([])
         return
     starts = audit.clock.starts_s
     intervals_ms = np.diff(starts) * 1e3
@@ -127,6 +131,7 @@ def _draw_stims(ax: Axes, audit: Any) -> None:
         ax.set_ylim(0, 1.1 * longest)
     else:
         ax.text(0.5, 0.5, "no stims to compare", transform=ax.transAxes, ha="center", va="center", color=GREY)
+        ax.set_yticks([])
 
 
 def _mark_findings(ax: Axes, findings: Any) -> None:
