@@ -58,10 +58,8 @@ class Levels:
 def estimate_levels(values: np.ndarray) -> Levels | None:
     """Find the two levels that ``values`` (any shape) lie on; None where they do not lie on two levels."""
     values = _sensible(values)
-    if values.size == 0 or float(values.max()) - float(values.min()) < MIN_STEP:
-        return None
-    counts, edges = np.histogram(values, bins=HISTOGRAM_BINS)
-    return _levels_of_histogram(counts, (edges[1:] + edges[:-1]) / 2)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    return _levels_of_histogram(_count(values, low, high), low, high) if high - low >= MIN_STEP else None
 
 
 def levels_of_sample(channel: Channel) -> Levels | None:
@@ -82,11 +80,15 @@ def levels_of_all_samples(channel: Channel) -> Levels | None:
     if not high - low >= MIN_STEP:
         return None
     counts = np.zeros(HISTOGRAM_BINS, np.int64)
-    width = (high - low) / HISTOGRAM_BINS
     for _, values in channel.chunks():
-        bins = ((_sensible(values).astype(np.float64) - low) / width).astype(np.int64)
-        counts += np.bincount(np.minimum(bins, HISTOGRAM_BINS - 1), minlength=HISTOGRAM_BINS)
-    return _levels_of_histogram(counts, low + (np.arange(HISTOGRAM_BINS) + 0.5) * width)
+        counts += _count(_sensible(values), low, high)
+    return _levels_of_histogram(counts, low, high)
+
+
+def _count(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Count values in equal bins from ``low`` to ``high``; several times faster than ``numpy.histogram``."""
+    bins = ((values - np.float32(low)) * np.float32(HISTOGRAM_BINS / (high - low))).astype(np.int64)
+    return np.bincount(np.minimum(bins, HISTOGRAM_BINS - 1).ravel(), minlength=HISTOGRAM_BINS)
 
 
 def _sensible(values: np.ndarray) -> np.ndarray:
@@ -94,8 +96,9 @@ def _sensible(values: np.ndarray) -> np.ndarray:
     return values[np.abs(values) <= MAX_SIZE]
 
 
-def _levels_of_histogram(counts: np.ndarray, centers: np.ndarray) -> Levels | None:
+def _levels_of_histogram(counts: np.ndarray, low: float, high: float) -> Levels | None:
     """Find two separate peaks, the highest and the highest of those well away from it; None where the rest is not empty."""
+    centers = low + (np.arange(HISTOGRAM_BINS) + 0.5) * (high - low) / HISTOGRAM_BINS
     smooth = np.convolve(counts, np.ones(3), mode="same")
     first = int(smooth.argmax())
     below_half = np.flatnonzero(smooth < smooth[first] / 2)
