@@ -215,3 +215,20 @@ def test_movies_that_can_not_be_of_one_field_of_view_get_different_ones(tmp_path
 )
 def test_the_experiment_is_named_after_what_tells_most(folder, names, expected, tmp_path):
     assert experiment_id(tmp_path / folder, [Path(name) for name in names])[0] == expected
+
+
+def test_what_lies_in_the_movies_folder_is_its_own(messy, tmp_path):
+    """Signals inside a PrairieView folder, a protocol that can't be read: the one is taken, the other left as a comment."""
+    movie = messy / "2020-12-19" / "2020-12-19_t-015"
+    shutil.copy(messy / "packio files" / "2020-12-19_RL109_013.paq", movie / "signals.paq")
+    protocol = movie / "ps"
+    shutil.copytree(messy / "naparm" / "2020-12-19_RL109_ps_013", protocol)
+    for path in protocol.glob("*.xml"):
+        path.write_text(path.read_text()[:-30])
+    draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    trial = draft.trials[2]
+    assert trial.inputs["sync"].reasons[0] == "lies in the movie's folder"
+    assert "photostim" not in trial.inputs
+    assert protocol in {pair.path for pair in trial.candidates["photostim"]} and "can't be read" in draft.text
+    assert not [finding for finding in draft.findings if finding.code == "input-shared"]
+    Experiment.from_toml(draft.path)

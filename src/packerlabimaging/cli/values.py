@@ -61,7 +61,9 @@ def rate(hz: float, *, digits: int = 4) -> str:
 
 def fact_row(name: str, value: Any, facts: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return a fact as label and text with its unit; None for what is not known, or is told with another fact."""
-    if value is None or value == "" or (isinstance(value, (list, tuple, dict)) and not value):
+    if value is None or value == "" or value == {}:
+        return None
+    if isinstance(value, (list, tuple)) and all(item is None or item == "" for item in value):
         return None
     if facts.get(_SHOWN_WITH_ANOTHER.get(name, "")) is not None or (name in _UNNEEDED_ZEROS and not value):
         return None

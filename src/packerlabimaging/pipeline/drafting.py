@@ -21,6 +21,9 @@ from packerlabimaging.pipeline.draft_text import draft_text
 from packerlabimaging.pipeline.evidence import MovieFacts, ProtocolFacts, SignalsFacts
 from packerlabimaging.pipeline.pairing import Candidate, Choice, choose, choose_signals, protocol_candidates, signals_candidates
 
+_INPUTS = {"signals": "sync", "photostim": "photostim"}
+"""Inputs of a trial by the kind of recording."""
+
 GENERIC_NAMES = {
     "raw",
     "rawdata",
@@ -259,7 +262,7 @@ def _enter(trial: DraftTrial, name: str, choice: Choice) -> None:
     if choice.chosen is not None:
         trial.inputs[name] = _pair_of(choice.chosen, name, choice.doubt)
     elif choice.others:
-        viable = [candidate for candidate in choice.others if not candidate.contradicted]
+        viable = [candidate for candidate in choice.others if candidate.name is not None or not candidate.contradicted]
         trial.candidates[name] = tuple(_pair_of(candidate, name) for candidate in sorted(viable or choice.others, key=_likeliest))
 
 
@@ -302,12 +305,14 @@ def _unused(trials: Sequence[DraftTrial], found: Sequence[Recording]) -> list[Fi
     findings = []
     offered = {pair.path for trial in trials for pairs in trial.candidates.values() for pair in pairs}
     for recording in found:
-        owners = [trial.id for trial in trials for pair in trial.inputs.values() if pair.path == recording.path]
+        input_name = _INPUTS.get(recording.kind, "")
+        pairs = [(trial.id, trial.inputs[input_name]) for trial in trials if input_name in trial.inputs]
+        owners = [id for id, pair in pairs if pair.path == recording.path]
         if len(owners) > 1:
             message = f"'{recording.path.name}' is paired with several trials: {', '.join(owners)}."
             advice = "Right where one file holds several t-series, or one protocol was run several times."
             findings.append(Finding("input-shared", message, "warning", str(recording.path), advice))
-        elif not owners and recording.kind in ("signals", "photostim") and recording.path not in offered:
+        elif not owners and input_name and recording.path not in offered:
             message = f"'{recording.path.name}' ({recording.reader.name}) belongs to no trial."
             findings.append(Finding("recording-unused", message, "info", str(recording.path)))
     return findings

@@ -57,7 +57,7 @@ class Candidate:
         """All that was found, in words."""
         number = None if _for(self.name) else self.number  # the whole name holds the number
         told = [support.text for support in (self.name, number, self.data, self.time) if support is not None]
-        return (*told, *([f"can't be read: {self.problem}"] if self.problem else []))
+        return (*told, *([f"can't be read: {self.problem.removesuffix('.')}"] if self.problem else []))
 
     @property
     def contradicted(self) -> bool:
@@ -78,6 +78,8 @@ class Choice:
 def choose(candidates: Sequence[Candidate], *, n_movies: int) -> Choice:
     """Choose the candidate that the evidence singles out, or none."""
     named = [candidate for candidate in candidates if _for(candidate.name)]
+    if any(candidate.problem for candidate in named):
+        return Choice(None, tuple(candidates))  # the right one is probably there but can't be read: no other takes its place
     viable = [candidate for candidate in candidates if not candidate.contradicted]
     if len(named) == 1 and not (named[0].contradicted and any(_for(candidate.data) for candidate in viable)):
         doubt = "its name fits, but its content does not" if named[0].contradicted else ""
