@@ -378,7 +378,7 @@ def protocols(draw):
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(protocols())
 def test_a_protocol_survives_writing_and_reading(tmp_path_factory, given):
     folder = tmp_path_factory.mktemp("series")

@@ -315,7 +315,7 @@ def test_points_without_a_group_are_left_out(folder):
 def test_damaged_points_file(folder):
     path = folder / f"{folder.name}_Points.mat"
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(FormatError, match="not a NAPARM file"):
+    with pytest.raises(FormatError, match="damaged MATLAB file"):
         NaparmReader().open(folder)
 
 
@@ -355,7 +355,18 @@ def test_inspect(folder):
 def same(first, second):
     np.testing.assert_array_equal(first.targets_px, second.targets_px)
     np.testing.assert_array_equal(first.weights, second.weights)
-    names = ["image_shape_px", "groups", "rows", "n_stims", "trigger", "lead_in_s", "target_ids", "spiral_diameter_um"]
+    names = [
+        "image_shape_px",
+        "groups",
+        "rows",
+        "n_stims",
+        "trigger",
+        "lead_in_s",
+        "stim_interval_s",
+        "row_interval_s",
+        "target_ids",
+        "spiral_diameter_um",
+    ]
     for name in (*names, "name", "extra"):
         assert getattr(first, name) == getattr(second, name), name
     assert [(item.code, item.message) for item in first.findings] == [(item.code, item.message) for item in second.findings]
@@ -398,15 +409,16 @@ def protocols(draw):
         image_shape_px=(height, width),
         groups=groups,
         rows=rows,
-        n_stims=draw(st.integers(0, 500)),
+        n_stims=draw(st.integers(0, 6)),
         trigger=draw(st.sampled_from(["once", "each"])),
         lead_in_s=draw(st.sampled_from([0.0, 0.001])),
+        stim_interval_s=draw(st.none() | st.integers(1500, 2000).map(lambda value: value / 1000)),
         weights=draw(st.lists(st.floats(0, 1), min_size=count, max_size=count)),
         spiral_diameter_um=draw(st.floats(1, 60)),
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(protocols())
 def test_write_read_write_read(tmp_path_factory, given):
     root = tmp_path_factory.mktemp("naparm")
@@ -416,6 +428,7 @@ def test_write_read_write_read(tmp_path_factory, given):
     assert first.groups == given.groups
     assert (first.n_stims, first.lead_in_s) == (given.n_stims, given.lead_in_s)
     assert first.image_shape_px == given.image_shape_px
+    assert first.stim_interval_s == (given.stim_interval_s if given.n_stims > 1 and first.trigger == "once" else None)
     assert first.trigger == (given.trigger if len(given.rows) > 1 else "once")
     assert first.spiral_diameter_um == pytest.approx(given.spiral_diameter_um, abs=1e-6)
     for ours, theirs in zip(first.rows, given.rows, strict=True):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
 import tifffile
@@ -13,7 +10,6 @@ from scipy.io import loadmat, savemat
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.errors import FormatError, ParameterError
 from packerlabimaging.io.naparm import NaparmReader, write_naparm
-from packerlabimaging.io.naparm.mat import load_struct
 
 
 def protocol(places, groups, weights=None):
@@ -188,22 +184,3 @@ def test_inspection_of_a_damaged_folder(folder):
     inspection = NaparmReader().inspect(folder)
     assert inspection.facts["n_rows"] == 2
     assert [finding.code for finding in inspection.findings] == ["unreadable"]
-
-
-def bomb(inner):
-    packed = zlib.compress(inner, 9)
-    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + struct.pack("<II", 15, len(packed)) + packed
-
-
-def test_mat_files_that_unpack_without_end_are_refused(tmp_path):
-    path = tmp_path / "a.mat"
-    path.write_bytes(bomb(struct.pack("<II", 14, 1 << 29) + bytes(1 << 27)))
-    with pytest.raises(FormatError, match="unpacks to more than 64 MB"):
-        load_struct(path, "points")
-    huge = struct.pack("<IIII", 6, 8, 2, 0) + struct.pack("<IIii", 5, 8, 1 << 27, 1)  # a struct of 2**27 elements
-    path.write_bytes(bomb(struct.pack("<II", 14, len(huge)) + huge))
-    with pytest.raises(FormatError, match="said to be larger than the file"):
-        load_struct(path, "points")
-    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(512))
-    with pytest.raises(FormatError, match="7.3 format"):
-        load_struct(path, "points")

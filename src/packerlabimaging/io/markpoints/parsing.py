@@ -89,10 +89,11 @@ class _Attributes:
         return None
 
     def number(self, name: str, default: float | None = None, *, low: float = -math.inf, high: float = 1e9) -> float:
+        written = name in self.values
         value = self.optional(name)
-        if value is None:
+        if value is None and not written:
             value = default
-        if value is None:
+        if value is None:  # NaN in place of a count or time is damage, not absence
             raise self.fault(f" has no usable {name}. It may be cut or of another program.")
         if not low <= value <= high:
             raise self.fault(f": {name} = {value:g} is out of range ({low:g} to {high:g}).")

@@ -40,7 +40,7 @@ class SpiralCalibration:
     def explains(self, volts: float) -> bool:
         """Say whether the diameter comes out as a whole number of micrometres, as a person would have typed it."""
         um = self.to_um(volts)
-        return abs(um - round(um)) < WHOLE_UM
+        return abs(um) < 1e6 and abs(um - round(um)) < WHOLE_UM
 
 
 @dataclass(frozen=True)

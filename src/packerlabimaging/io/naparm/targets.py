@@ -5,9 +5,10 @@ Where both are there the points count, and every difference between them is told
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def read_points_mat(path: Path) -> NaparmTargets:
     weights = np.where(np.isfinite(weight), weight, 1.0)  # as the program does when it makes the masks
     if np.any(weights < 0):
         raise FormatError(f"'{path}' holds a negative weight. Expected weights from 0 to 1.")
-    has_planes = "Z" in points.dtype.names and bool(np.all(np.abs(np.nan_to_num(plane)) < 1e6))
+    has_planes = "Z" in points and bool(np.all(np.abs(np.nan_to_num(plane)) < 1e6))
     return NaparmTargets(
         np.column_stack([np.where(np.isfinite(z), z, 0.0), y - 1, x - 1]),
         tuple(tuple(np.flatnonzero(group == number).tolist()) for number in numbers),
@@ -110,7 +111,7 @@ def _depth_findings(z: np.ndarray, plane: np.ndarray, path: Path) -> list[Findin
     return findings
 
 
-def _field_shape(points: np.void, path: Path, count: int) -> tuple[int, int] | None:
+def _field_shape(points: Mapping[str, Any], path: Path, count: int) -> tuple[int, int] | None:
     """Tell the size of the field from the offsets: ``OffsetX = X - GroupCentroidX + width / 2`` (ZOBlockAvoider.m)."""
     sizes = []
     for axis in "YX":

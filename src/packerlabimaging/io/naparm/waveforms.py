@@ -205,8 +205,9 @@ def planned_length(protocol: PhotostimProtocol) -> tuple[float | None, list[str]
     length = protocol.stim_interval_s
     if length is None and protocol.n_stims == 1 and rows is not None:
         length = rows * len(protocol.rows)
-    if length is None:
-        return None, []
+    several = len(protocol.rows) > 1
+    if length is None or (rows is None and (protocol.n_stims == 1 or (protocol.trigger == "each" and several))):
+        return None, []  # nothing is planned, or it is not known when the rows' pulses come
     rate = _rate(protocol)
     faults = []
     needed = PULSE_S if rows is None else rows * (len(protocol.rows) - 1) + PULSE_S
