@@ -30,6 +30,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON, complete or not at all; raises ValueError for what JSON can't hold (NaN)."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+    """Write JSON piece by piece, complete or not at all; raises ValueError for what JSON can't hold (NaN)."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        json.dump(values, file, indent=2, ensure_ascii=False, allow_nan=False)

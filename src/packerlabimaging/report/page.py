@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,11 @@ def _part(section: ReportSection, owner: Any, anchor: str) -> Part | None:
             return None
         content = section.render(owner)
         pictures = tuple((embed(figure.picture), figure.caption) for figure in content.figures)
-        return Part(anchor, section.title, content, pictures)
+        return Part(anchor, section.title, replace(content, figures=()), pictures)
     except Exception as error:  # whatever a section of somebody's own raises: shown in its place, and warned about
         return Part(anchor, section.title, error=f"{type(error).__name__}: {error}")
+    finally:
+        gc.collect()  # drawn figures refer to themselves, and all of a report together take a hundred megabytes
 
 
 def _html(experiment: Any, chapters: list[Chapter]) -> str:

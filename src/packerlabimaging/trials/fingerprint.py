@@ -8,6 +8,9 @@ moved data keep their fingerprint. A change in the middle of a large file that l
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from packerlabimaging.errors import MissingFileError
@@ -44,13 +47,22 @@ def _edges_hash(path: Path) -> str:
 
 
 def _folder(path: Path) -> str:
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    sizes = [file.stat().st_size for file in files]
+    files = sorted(_walk(path), key=lambda file: file[0].replace("/", "\0"))  # as paths are sorted: part by part
     digest = hashlib.sha256()
-    for file, size in zip(files, sizes, strict=True):
-        digest.update(f"{file.relative_to(path).as_posix()}\0{size}\n".encode())
+    for name, size in files:
+        digest.update(f"{name}\0{size}\n".encode())
     sampled = {files[index] for index in (0, len(files) // 2, -1)} if files else set()
-    small = [file for file, size in zip(files, sizes, strict=True) if size <= SMALL_BYTES and file.suffix.lower() != ".tif"]
-    for file in sorted(sampled | set(small[:MAX_SMALL_FILES])):
-        digest.update(_edges_hash(file).encode())
-    return f"folder:{len(files)}:{sum(sizes)}:{digest.hexdigest()[:32]}"
+    small = (file for file in files if file[1] <= SMALL_BYTES and not file[0].lower().endswith(".tif"))
+    for name, _ in sorted(sampled | set(islice(small, MAX_SMALL_FILES)), key=lambda file: file[0].replace("/", "\0")):
+        digest.update(_edges_hash(path / name).encode())
+    return f"folder:{len(files)}:{sum(size for _, size in files)}:{digest.hexdigest()[:32]}"
+
+
+def _walk(folder: Path, within: str = "") -> Iterator[tuple[str, int]]:
+    """Yield the path (relative, with slashes) and size of each file: a recording has tens of thousands."""
+    with os.scandir(folder / within) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(folder, f"{within}{entry.name}/")
+            elif entry.is_file():
+                yield f"{within}{entry.name}", entry.stat().st_size
