@@ -61,6 +61,7 @@ def test_missing_frames_are_named_never_filled(t_series: Path) -> None:
     (found,) = inspect_path(t_series)
     assert found.facts["files_missing"] == 4
     assert [finding.severity for finding in found.findings] == ["error"]
+    assert "4 of 12 image files that the XML lists are not there: frames 3, 7-9 (first:" in found.findings[0].message
 
 
 def test_cut_images_are_named(t_series: Path) -> None:
@@ -181,6 +182,12 @@ def test_images_that_the_xml_does_not_list_are_reported(t_series: Path, frames: 
     movie = open_movie(t_series)
     assert movie.n_frames == 12
     assert codes(movie) == ["unlisted-images"]
+    (found,) = inspect_path(t_series)
+    assert [finding.code for finding in found.findings] == ["unlisted-images"]
+    assert (
+        "1 images are there that the XML does not list (first: 't-001_Cycle00001_Ch2_000013.ome.tif')"
+        in found.findings[0].message
+    )
 
 
 def test_raw_data_not_yet_converted_are_known(t_series: Path) -> None:

@@ -98,9 +98,7 @@ def test_every_scan_parses_to_what_its_xml_says(scans: list[Path]) -> None:
         assert [(s.type, len(s.frames)) for s in scan.sequences] == [
             (s.attrib["type"], len(s.findall("Frame"))) for s in root.findall("Sequence")
         ], path
-        assert list(scan.files.names) == [
-            file.attrib["filename"] for file in root.findall("Sequence/Frame/File")
-        ], path
+        assert list(scan.files.names) == [file.attrib["filename"] for file in root.findall("Sequence/Frame/File")], path
         found = read_prairieview_metadata(path)
         first = root.find("Sequence/Frame")
         pixels = first.find(".//*[@key='micronsPerPixel_XAxis']") if root.find("PVStateShard") is None else None

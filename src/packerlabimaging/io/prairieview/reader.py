@@ -12,6 +12,7 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import PackerLabImagingError
 from packerlabimaging.io.prairieview.arrangement import KINDS, arrange_frames
 from packerlabimaging.io.prairieview.folder import RecordingFolder, find_recording, is_prairieview_folder, is_pvscan
+from packerlabimaging.io.prairieview.frames import missing_in_words, unlisted_findings
 from packerlabimaging.io.prairieview.metadata import PROGRAM, build_metadata
 from packerlabimaging.io.prairieview.movie import PrairieViewMovie, PrairieViewOptions, open_prairieview
 from packerlabimaging.io.prairieview.xml import PVScan, read_pvscan
@@ -94,19 +95,22 @@ def _describe_frames(scan: PVScan, recording: RecordingFolder, facts: dict[str, 
     arrangement = arrange_frames(scan)
     findings.extend(arrangement.findings)
     listed = scan.files.names
-    lost = listed.take(np.flatnonzero(recording.listing.names.find(listed) < 0))
+    lost = np.flatnonzero(recording.listing.names.find(listed) < 0)
     facts |= {"files_listed": len(listed), "files_missing": len(lost), "stacks": sorted(recording.stacks.values())}
-    if lost and not recording.stacks:
+    if lost.size and not recording.stacks:
+        frames = missing_in_words(arrangement, np.unique(scan.files.frame[lost]))
         findings.append(
             Finding(
                 "missing-images",
-                f"{len(lost)} of {len(listed)} image files that the XML lists are not there (first: '{min(lost)}').",
+                f"{len(lost)} of {len(listed)} image files that the XML lists are not there: {frames} "
+                f"(first: '{listed[lost[0]]}').",
                 "error",
                 where=str(recording.folder),
                 advice="Copy them from the rig; without them only the metadata can be read.",
                 evidence={"missing": len(lost), "listed": len(listed)},
             )
         )
+    findings.extend(unlisted_findings(arrangement, recording))
     metadata, noticed = build_metadata(arrangement)
     findings.extend(noticed)
     facts |= {
