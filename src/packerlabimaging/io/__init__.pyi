@@ -1,6 +1,7 @@
 from .binary import BinaryMovie, BinaryWriter
 from .markpoints import read_gpl, read_markpoints, write_gpl, write_markpoints
 from .naparm import SubField, crop_to_field, write_naparm
+from .neo import signals_of_neo
 from .packio import PaqWriter, write_paq
 from .prairieview import PrairieViewWriter, read_prairieview_metadata, read_voltage_output
 from .readers import (
@@ -14,6 +15,7 @@ from .readers import (
     read_photostim,
     register_reader,
 )
+from .roiextractors import movie_of_extractor, segmentation_of_extractor
 from .rois import read_rois
 from .scanbox import read_scanbox_events
 from .scanimage import read_scanimage_header
@@ -34,6 +36,7 @@ __all__ = [
     "find_reader",
     "frames_of_files",
     "inspect_path",
+    "movie_of_extractor",
     "open_movie",
     "open_segmentation",
     "open_signals",
@@ -48,6 +51,8 @@ __all__ = [
     "read_table",
     "read_voltage_output",
     "register_reader",
+    "segmentation_of_extractor",
+    "signals_of_neo",
     "write_gpl",
     "write_markpoints",
     "write_naparm",
