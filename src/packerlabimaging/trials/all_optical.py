@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from packerlabimaging import analysis as tl
 from packerlabimaging import preprocessing as pp
-from packerlabimaging.analysis import ResponseSettings, TargetingSettings, TargetMatch
+from packerlabimaging._check import check_choice
+from packerlabimaging.analysis import ResponseSettings, Sta, StaSettings, TargetingSettings, TargetMatch
 from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import rois_of
@@ -94,6 +95,42 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
             pixel_size_um=self.metadata.pixel_size_um,
             iscell=cells.obs["iscell"].to_numpy(bool),
             settings=self.settings["targeting"],
+        )
+
+    def sta(
+        self,
+        *,
+        kinds: Literal["all", "group"] | Sequence[str | int] = "all",
+        settings: StaSettings | None = None,
+        artefacts: Literal["nan", "keep"] = "nan",
+        progress: bool = False,
+    ) -> Sta:
+        """Average the raw movie around the stims: computed anew, not stored; :func:`packerlabimaging.export.write_sta` writes it.
+
+        Parameters
+        ----------
+        kinds
+            ``"all"``: all stims are of one kind. ``"group"``: each group of targets is, from its own first light. Or the kind
+            of each stim, in their order.
+        settings
+            Windows; STAMovieMaker's by default, with the trial's dark level.
+        artefacts
+            ``"nan"``: frames that stimulation light reached are left out; ``"keep"``: they are averaged.
+        """
+        check_choice("artefacts", artefacts, ("nan", "keep"))
+        if isinstance(kinds, str):
+            check_choice("kinds", kinds, ("all", "group"))
+            stims, of = (self.sync.rows, self.sync.rows["group"].tolist()) if kinds == "group" else (self.stims, None)
+        else:
+            stims, of = self.stims, list(kinds)
+        return tl.compute_sta(
+            self.movie,
+            self.frame_clock,
+            stims["onset_s"].to_numpy(np.float64),
+            kinds=of,
+            settings=settings or StaSettings(dark_level=self.settings["dff"].dark_level or 0.0),
+            exclude=self.artefact if artefacts == "nan" else None,
+            progress=progress,
         )
 
     def make_sync(self) -> SyncAudit:
