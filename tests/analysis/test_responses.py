@@ -142,7 +142,7 @@ def test_a_discovery_that_is_impossible_is_told():
     cells, stims = make_cells(n_stims=4)
     table = compute_responses(cells, stims)
     findings = [json.loads(finding)["code"] for finding in table.uns[UNS_KEY]["findings"]]
-    assert findings == ["no-call-possible"]
+    assert findings == ["no-shams", "no-call-possible"]
     assert not table.obs["excited"].any()
 
 

@@ -190,7 +190,9 @@ def test_the_real_presets_can_all_be_told():
     from packerlabimaging.analysis import PRESETS
 
     for preset in PRESETS.values():
-        assert f"{preset.post_window_s:g} s after its last light" in in_words(to_plain(preset))
+        light = "its last light" if preset.post_anchor == "end" else "its first light"
+        said = in_words(to_plain(preset))
+        assert f"{preset.post_window_s:g} s " in said and f"after {light}" in said
 
 
 def test_provenance_lists_steps_and_times(trial):

@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from packerlabimaging._provenance import UNS_KEY, record, to_plain
-from packerlabimaging._traces import check_traces, kept_frames
-from packerlabimaging.analysis.presets import ResponsePreset, get_preset
-from packerlabimaging.analysis.scoring import (
-    CONFIDENCE,
-    Scores,
-    TraceRows,
-    Windows,
-    describe_families,
-    place_windows,
-    score_stims,
-    summarise,
-)
+from packerlabimaging._traces import check_mask, check_traces
+from packerlabimaging.analysis.calling import CONFIDENCE
+from packerlabimaging.analysis.evaluation import Evaluation, Recording, check_without_subtraction, evaluate, is_catch
+from packerlabimaging.analysis.presets import DEFAULT_PRESET, ResponsePreset, get_preset
+from packerlabimaging.analysis.scoring import Windows, place_windows
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol
@@ -42,9 +36,11 @@ def compute_responses(
     cells: AnnData,
     stims: pd.DataFrame,
     *,
-    preset: str = "packerlab",
+    preset: str = DEFAULT_PRESET,
     overrides: Mapping[str, Any] | None = None,
     populations: pd.Series | None = None,
+    spontaneous: AnnData | None = None,
+    rng: np.random.Generator | int = 0,
 ) -> AnnData:
     """Score the response of every ROI to every stim, and call the ROIs that respond.
 
@@ -54,50 +50,66 @@ def compute_responses(
         The ``cells`` table of one trial.
     stims
         One row per stim, in order; index: stim ids (text). Columns ``onset_s`` (first light) and ``end_s`` (last light of
-        any group) in seconds; optional ``valid`` (false: not scored); further ones (``group``, ``repeat``, ``power_mw``, ...)
-        are kept.
+        any group) in seconds; optional ``valid`` (false: not scored) and ``catch`` (true: a stim without light; scored, but no
+        part of any test); further ones (``group``, ``repeat``, ``power_mw``, ...) are kept.
     preset, overrides
-        See :func:`get_preset`.
+        See :func:`get_preset`. By default ``"calibrated"``: called against sham stims, both signs.
     populations
         Population of each ROI (index: ROI ids), e.g. target / exclusion / other: p values are corrected within each. One
         family by default. ROIs that are not cells (``iscell`` false) are scored but belong to no family.
+    spontaneous
+        A ``cells`` table of the same ROIs recorded without photostimulation, to put sham stims in. By default they are put in
+        the time without light of ``cells`` itself.
+    rng
+        Generator, or its seed, that shams are drawn with: the same seed, the same table.
 
     Returns
     -------
     anndata.AnnData
-        ROIs x stims. X: score, mean of the response window minus mean of the baseline window in dF/F (fraction), NaN
+        ROIs x stims. X: score, mean of the response window minus mean of the baseline window in dF/F (fraction) or sd, NaN
         where a stim can't be scored. layers: ``z`` (score in sd), ``responded`` (bool). obs: the cells' columns,
-        ``population``, and the columns of ``scoring.summarise``. var: the stims' columns, ``frame`` (of the onset),
-        ``valid``, ``reason``, ``pre_valid_fraction``, ``post_valid_fraction``. uns: ``preset``, ``parameters`` (JSON, all of
-        them), ``families`` (what each can show), ``findings`` (JSON each).
+        ``population``, the columns of :func:`~packerlabimaging.analysis.calling.call_rois`, and where neuropil is subtracted
+        those of :func:`~packerlabimaging.analysis.evaluation.check_without_subtraction`. var: the stims' columns, ``frame``
+        (of the onset), ``valid``, ``reason``, ``pre_valid_fraction``, ``post_valid_fraction``. uns: ``preset``, ``parameters``
+        (JSON, all of them), ``families`` (what each can show, and its empirical FDR), ``findings`` (JSON each).
 
     Raises
     ------
     ParameterError
-        If the preset is unknown, the stims outlast it, or populations don't cover the ROIs.
+        If the preset is unknown, the stims outlast it, it needs shams or catch stims and there are too few, populations don't
+        cover the ROIs, or the spontaneous recording is of others.
     SchemaError
         If the stims lack a column.
 
     Notes
     -----
     The call asks whether an ROI responds at all over all stims given; pass the stims of one group for that group alone.
-    See :func:`wilcoxon_signed_rank` for why calls of suppression by these presets are not to be trusted.
+    See :func:`wilcoxon_signed_rank` for why calls of suppression by the presets that use it are not to be trusted, and
+    docs/responses.md for what each preset's false discovery rate was measured to be.
     """
     chosen = get_preset(preset, **(overrides or {}))
-    clock = clock_of(cells)
-    artefact = cells.var["artefact"].to_numpy(bool)
-    var, windows = _stims_table(stims, clock, chosen, artefact, trial=str(cells.var["trial"].iloc[0]))
-    rows, findings = _cell_traces(cells, chosen)
-    scores = score_stims(rows, cells.n_obs, windows, preset=chosen, kept=np.flatnonzero(~artefact))
+    recording, findings = _recording(cells, chosen)
+    dark = recording if spontaneous is None else _recording(_same_rois(spontaneous, cells), chosen)[0]
+    var, windows = _stims_table(stims, recording, chosen, trial=str(cells.var["trial"].iloc[0]))
     population = _populations(cells, populations)
     families = np.where(cells.obs["iscell"].to_numpy(bool), population, "")
-    summary = summarise(scores, preset=chosen, families=families).set_index(cells.obs_names)
-    obs = _with_columns(cells.obs.assign(population=population), summary)
-    described = describe_families(summary, families, preset=chosen)
-    findings += _findings(windows, described, var)
-    table = _response_table("responses", scores, obs, var, chosen, described, findings)
+    seed = int(np.random.default_rng(rng).integers(2**62))
+
+    def evaluated(of: Recording, without_light: Recording) -> Evaluation:
+        chance = np.random.default_rng(seed)
+        return evaluate(of, var, windows, preset=chosen, families=families, dark=without_light, rng=chance)
+
+    result = evaluated(recording, dark)
+    columns = result.summary
+    if chosen.calls_rois and chosen.subtract_neuropil and "Fneu" in cells.layers:
+        plain = evaluated(_of_layer(cells, "F"), _of_layer(cells if spontaneous is None else spontaneous, "F")).summary
+        neuropil = _of_layer(cells, "Fneu").score(windows, chosen).amplitude[:, ~is_catch(var)]
+        columns = columns.join(check_without_subtraction(columns, plain, neuropil))
+    obs = _with_columns(cells.obs.assign(population=population), columns.set_index(cells.obs_names))
+    findings += result.findings + _findings(windows, result.families, columns, var, chosen)
+    table = _response_table("responses", result, obs, var, chosen, findings)
     table.obsm["spatial"] = np.asarray(cells.obsm["spatial"])
-    record(table, "tl.compute_responses", preset=chosen, n_stims=len(stims))
+    record(table, "tl.compute_responses", preset=chosen, n_stims=len(stims), spontaneous=spontaneous is not None, seed=seed)
     return table
 
 
@@ -108,10 +120,11 @@ def compute_target_responses(
     match: TargetMatch,
     protocol: PhotostimProtocol,
     *,
-    preset: str = "packerlab",
+    preset: str = DEFAULT_PRESET,
     overrides: Mapping[str, Any] | None = None,
     artefact: np.ndarray | None = None,
     trial: str = "",
+    rng: np.random.Generator | int = 0,
 ) -> AnnData:
     """Score the response at every photostimulation target to every stim, whether a cell was found there or not.
 
@@ -137,7 +150,7 @@ def compute_target_responses(
     Returns
     -------
     anndata.AnnData
-        Targets x stims, as :func:`compute_responses`. obs: the columns of ``match.targets`` and of ``scoring.summarise``. All
+        Targets x stims, as :func:`compute_responses`. obs: the columns of ``match.targets`` and of ``calling.call_rois``. All
         targets are one family, repeated ones counted once.
 
     Raises
@@ -156,20 +169,20 @@ def compute_target_responses(
             f"There are {len(traces)} traces, {len(match.targets)} matched targets and {protocol.n_targets} targets in the "
             "protocol. All must be of the same targets, in the same order."
         )
-    var, windows = _stims_table(stims, clock, chosen, artefact, trial=trial)
-    scores = score_stims(
-        lambda rows, frames: traces[rows][:, frames].astype(np.float32, copy=False),
-        len(traces),
-        windows,
-        preset=chosen,
-        kept=kept_frames(artefact, clock.n_frames),
-    )
+    lit = np.zeros(clock.n_frames, bool) if artefact is None else check_mask(artefact, clock.n_frames)
+
+    def rows(rois: slice, frames: np.ndarray) -> np.ndarray:
+        return traces[rois][:, frames].astype(np.float32, copy=False)
+
+    recording = Recording(rows, len(traces), clock, lit)
+    var, windows = _stims_table(stims, recording, chosen, trial=trial)
     first = match.targets.index.get_indexer(pd.Index(match.targets["same_as"]))
     families = np.where(first == np.arange(len(first)), "targets", "").astype(object)
-    summary = summarise(scores, preset=chosen, families=families).iloc[first].set_index(match.targets.index)
-    obs = _with_columns(match.targets, summary)
-    described = describe_families(summary, families, preset=chosen)
-    table = _response_table("targets", scores, obs, var, chosen, described, _findings(windows, described, var))
+    chance = np.random.default_rng(rng)
+    result = evaluate(recording, var, windows, preset=chosen, families=families, dark=recording, rng=chance)
+    obs = _with_columns(match.targets, result.summary.iloc[first].set_index(match.targets.index))
+    findings = result.findings + _findings(windows, result.families, result.summary, var, chosen)
+    table = _response_table("targets", result, obs, var, chosen, findings)
     table.uns[UNS_KEY]["gate_um"] = match.settings.gate_um
     record(table, "tl.compute_target_responses", preset=chosen, n_stims=len(stims), protocol=protocol.name)
     return table
@@ -180,17 +193,19 @@ def _with_columns(obs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return obs.drop(columns=obs.columns.intersection(summary.columns)).join(summary)
 
 
-def _cell_traces(cells: AnnData, preset: ResponsePreset) -> tuple[TraceRows, list[Finding]]:
-    """Return what gives the traces to score, row by row, and what is to be said about them."""
-
-    def take(layer: str, rows: slice, frames: np.ndarray) -> np.ndarray:
-        return np.asarray(cells.layers[layer][rows])[:, frames].astype(np.float32, copy=False)
-
+def _of_layer(cells: AnnData, layer: str) -> Recording:
+    """Return a layer of a cells table as it was recorded, less the dark level."""
     dark_level = np.float32(cells.uns[UNS_KEY].get("dark_level", 0.0))
 
-    def plain(rows: slice, frames: np.ndarray) -> np.ndarray:
-        return take("F", rows, frames) - dark_level
+    def rows(rois: slice, frames: np.ndarray) -> np.ndarray:
+        return np.asarray(cells.layers[layer][rois])[:, frames].astype(np.float32, copy=False) - dark_level
 
+    return Recording(rows, cells.n_obs, clock_of(cells), cells.var["artefact"].to_numpy(bool))
+
+
+def _recording(cells: AnnData, preset: ResponsePreset) -> tuple[Recording, list[Finding]]:
+    """Return the traces of a cells table that the preset scores, and what is to be said about them."""
+    plain = _of_layer(cells, "F")
     if not preset.subtract_neuropil:
         return plain, []
     if "Fneu" not in cells.layers:
@@ -205,14 +220,27 @@ def _cell_traces(cells: AnnData, preset: ResponsePreset) -> tuple[TraceRows, lis
     coefficient = cells.obs["neuropil_coefficient"].to_numpy(np.float32)[:, None]
     offset = cells.obs["offset"].to_numpy(np.float32)[:, None]
 
-    def corrected(rows: slice, frames: np.ndarray) -> np.ndarray:
-        return take("F", rows, frames) - coefficient[rows] * take("Fneu", rows, frames) + offset[rows]
+    def take(layer: str, rois: slice, frames: np.ndarray) -> np.ndarray:
+        return np.asarray(cells.layers[layer][rois])[:, frames].astype(np.float32, copy=False)
 
-    return corrected, []
+    def corrected(rois: slice, frames: np.ndarray) -> np.ndarray:
+        return take("F", rois, frames) - coefficient[rois] * take("Fneu", rois, frames) + offset[rois]
+
+    return replace(plain, traces=corrected), []
+
+
+def _same_rois(spontaneous: AnnData, cells: AnnData) -> AnnData:
+    """Return the spontaneous recording if its ROIs are those of the cells table."""
+    if list(spontaneous.obs_names) != list(cells.obs_names):
+        raise ParameterError(
+            f"The spontaneous recording has {spontaneous.n_obs} ROIs that are not the {cells.n_obs} of the cells table. Give a "
+            "cells table of the same ROIs in the same order: segment both recordings together."
+        )
+    return spontaneous
 
 
 def _stims_table(
-    stims: pd.DataFrame, clock: FrameClock, preset: ResponsePreset, artefact: np.ndarray | None, *, trial: str
+    stims: pd.DataFrame, recording: Recording, preset: ResponsePreset, *, trial: str
 ) -> tuple[pd.DataFrame, Windows]:
     """Return the columns of the table, windows and validity included, and the windows."""
     missing = [name for name in ("onset_s", "end_s") if name not in stims]
@@ -220,12 +248,12 @@ def _stims_table(
         raise SchemaError(f"The stims lack the columns {missing}. Give onset_s and end_s in seconds, one row per stim.")
     onsets, ends = stims["onset_s"].to_numpy(np.float64), stims["end_s"].to_numpy(np.float64)
     given = stims["valid"].to_numpy(bool) if "valid" in stims else None
-    windows = place_windows(clock, onsets, ends, preset=preset, exclude=artefact, given=given)
+    windows = place_windows(recording.clock, onsets, ends, preset=preset, exclude=recording.artefact, given=given)
     var = stims.copy()
     var.index = var.index.astype(str)
     if "trial" not in var:
         var["trial"] = trial
-    var["frame"] = clock.frames_at(onsets)[0]
+    var["frame"] = recording.clock.frames_at(onsets)[0]
     var["valid"], var["reason"] = windows.valid, windows.reason.astype(str)
     var["pre_valid_fraction"], var["post_valid_fraction"] = windows.pre.valid_fraction, windows.post.valid_fraction
     return var, windows
@@ -242,7 +270,9 @@ def _populations(cells: AnnData, populations: pd.Series | None) -> np.ndarray:
     return populations.loc[cells.obs_names].astype(str).to_numpy(object)
 
 
-def _findings(windows: Windows, families: pd.DataFrame, stims: pd.DataFrame) -> list[Finding]:
+def _findings(
+    windows: Windows, families: pd.DataFrame, summary: pd.DataFrame, stims: pd.DataFrame, preset: ResponsePreset
+) -> list[Finding]:
     found = []
     if {"group", "n_shots"} <= set(stims) and (stims["group"].isna() & stims["n_shots"].notna()).any():
         message = (
@@ -270,34 +300,33 @@ def _findings(windows: Windows, families: pd.DataFrame, stims: pd.DataFrame) -> 
             )
             found.append(Finding("single-call-impossible", message, advice="Record more stims.", evidence=evidence))
     suppressed = int(families["n_suppressed"].sum()) if len(families) else 0
-    if suppressed:
+    if suppressed and preset.test == "wilcoxon":
         message = (
             f"{suppressed} ROIs are called suppressed. The signed-rank test calls suppression falsely, because calcium "
             "transients rise fast and decay slowly."
         )
         found.append(Finding("suppression-unreliable", message, advice="Do not report these without a control."))
+    dependent = int(summary["needs_subtraction"].sum()) if "needs_subtraction" in summary else 0
+    if dependent:
+        message = f"{dependent} calls are made only after the neuropil was subtracted (obs: needs_subtraction)."
+        advice = "Look at the response of the neuropil itself (obs: neuropil_response_mean) before you believe them."
+        found.append(Finding("calls-need-subtraction", message, "info", advice=advice))
     return found
 
 
 def _response_table(
-    kind: Any,
-    scores: Scores,
-    obs: pd.DataFrame,
-    var: pd.DataFrame,
-    preset: ResponsePreset,
-    families: pd.DataFrame,
-    findings: list[Finding],
+    kind: Any, result: Evaluation, obs: pd.DataFrame, var: pd.DataFrame, preset: ResponsePreset, findings: list[Finding]
 ) -> AnnData:
     return make_table(
         kind,
-        scores.amplitude,
+        result.scores.amplitude,
         obs=obs,
         var=var,
-        layers={"z": scores.z, "responded": scores.responded},
+        layers={"z": result.scores.z, "responded": result.scores.responded},
         uns={
             "preset": preset.name,
-            "parameters": json.dumps({**to_plain(preset), "confidence": CONFIDENCE}),
-            "families": families,
+            "parameters": json.dumps({**to_plain(preset), "confidence": CONFIDENCE, "caveat": preset.caveat}),
+            "families": result.families,
             "findings": [json.dumps(finding.to_dict()) for finding in findings],
         },
     )

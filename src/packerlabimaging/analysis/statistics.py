@@ -116,12 +116,88 @@ def smallest_attainable_p(n_stims: int) -> float:
     return min(1.0, 2.0 ** (1 - int(n_stims)))
 
 
-def calls_needed(n_stims: int, *, n_tests: int, alpha: float) -> int:
+def calls_needed(smallest_p: float, *, n_tests: int, alpha: float) -> int:
     """Return how many of ``n_tests`` ROIs must reach the smallest attainable p for Benjamini-Hochberg to call any.
 
     1 means that a single responding ROI can be found; more than ``n_tests``, that nothing can.
     """
-    return max(1, int(np.ceil(smallest_attainable_p(n_stims) * n_tests / alpha - 1e-9)))
+    return max(1, int(np.ceil(smallest_p * n_tests / alpha - 1e-9)))
+
+
+def one_sample_t_test(values: np.ndarray) -> np.ndarray:
+    """Test in each row whether the mean is zero (Student's t), two-sided.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n_rois, n_stims)``. NaN is left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape ``(n_rois,)``: equal to ``scipy.stats.ttest_1samp``; 1 where all values are zero, NaN with fewer than two.
+    """
+    from scipy.special import stdtr
+
+    values = np.asarray(values, np.float64)
+    there = ~np.isnan(values)
+    n = there.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, values, 0.0).sum(axis=1) / n
+        variance = np.where(there, (values - mean[:, None]) ** 2, 0.0).sum(axis=1) / (n - 1)
+        t = np.where(mean == 0, 0.0, mean / np.sqrt(variance / n))
+        p = 2.0 * stdtr(n - 1, -np.abs(t))
+    return np.where(n < 2, np.nan, p)
+
+
+def wilson_interval(successes: np.ndarray, n: np.ndarray, *, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits of Wilson's (1927) interval of a proportion; NaN where ``n`` is 0."""
+    from scipy.special import ndtri
+
+    z = float(ndtri(0.5 + confidence / 2))
+    n = np.where(np.asarray(n) > 0, n, np.nan).astype(np.float64)
+    share = successes / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0)
+
+
+def correct_for_false_alarms(
+    hits: np.ndarray, n: np.ndarray, false_alarms: np.ndarray, n_shams: np.ndarray, *, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Estimate the probability of a response from the share of stims that look like one.
+
+    Parameters
+    ----------
+    hits, n
+        Stims that look like a response, of how many, shape ``(n_rois,)``.
+    false_alarms, n_shams
+        The same of stims without light.
+
+    Returns
+    -------
+    probability, low, high
+        ``(hit rate - false-alarm rate) / (1 - false-alarm rate)``, at least 0 (Abbott 1925, J. Econ. Entomol. 18, 265): what
+        light adds, where a response and a false alarm are independent. Limits from Wilson's intervals of both rates by
+        the method of variance estimates recovery for ratios (Donner & Zou 2012, Stat. Methods Med. Res. 21, 347). NaN without
+        shams.
+    """
+    missed_high, missed_low = (1.0 - limit for limit in wilson_interval(hits, n, confidence=confidence))
+    quiet_high, quiet_low = (1.0 - limit for limit in wilson_interval(false_alarms, n_shams, confidence=confidence))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        missed = 1.0 - hits / np.where(np.asarray(n) > 0, n, np.nan)
+        quiet = 1.0 - false_alarms / np.where(np.asarray(n_shams) > 0, n_shams, np.nan)
+        product = missed * quiet
+
+        def limit(own: np.ndarray, other: np.ndarray, sign: float) -> np.ndarray:
+            scale = other * (2 * quiet - other)
+            root = np.sqrt(np.maximum(product**2 - own * scale * (2 * missed - own), 0.0))
+            return (product + sign * root) / np.where(scale > 0, scale, np.nan)
+
+        ratio = missed / np.where(quiet > 0, quiet, np.nan)
+        ratio_low, ratio_high = limit(missed_low, quiet_high, -1.0), limit(missed_high, quiet_low, 1.0)
+    probability, low, high = (np.clip(1.0 - value, 0.0, 1.0) for value in (ratio, ratio_high, ratio_low))
+    return probability, low, high
 
 
 def permutation_pvalue(observed: np.ndarray, null: np.ndarray) -> np.ndarray:

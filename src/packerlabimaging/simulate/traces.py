@@ -67,7 +67,8 @@ class TraceParameters:
         Share of the cells that respond to each group; share of these that are driven through the network; share of these
         that are suppressed, as a transient downwards.
     contaminated_fraction
-        Share of the cells with light of a responder in them (``FOREIGN_SHARE`` of its evoked signal) that do not respond themselves.
+        Share of the cells with light of a responder in them (``FOREIGN_SHARE`` of its evoked signal) that do not respond
+        themselves.
     response_dff, response_sigma
         Median peak of an evoked transient, and sigma of its lognormal spread over cells.
     failure_probability, variability_sigma, adaptation
@@ -362,13 +363,18 @@ def _filtered(events: Events, decay_s: np.ndarray, rise_s: float, times_s: np.nd
     return total
 
 
-def _neuropil(
-    parameters: TraceParameters, population_s: np.ndarray, times_s: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _neuropil(parameters: TraceParameters, population_s: np.ndarray, times_s: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the neuropil's dF/F around each cell: a mixture of shared components, which population events reach too."""
     start_s, end_s = -MEMORY_DECAYS * parameters.decay_s, float(times_s[-1])
-    constants = {"rise_s": parameters.rise_s, "decay_s": parameters.decay_s, "dff_sd": max(parameters.neuropil_dff, 1e-9)}
-    events, mean = neuropil_events(N_NEUROPIL, start_s=start_s, end_s=end_s, rng=rng, **constants)
+    events, mean = neuropil_events(
+        N_NEUROPIL,
+        start_s=start_s,
+        end_s=end_s,
+        rise_s=parameters.rise_s,
+        decay_s=parameters.decay_s,
+        dff_sd=parameters.neuropil_dff,
+        rng=rng,
+    )
     n = len(population_s)
     joint = 0.5 * POPULATION_SHARE * rng.exponential(parameters.population_event_dff, n)
     none = np.full(len(events.source) + N_NEUROPIL * n, -1)
@@ -398,8 +404,8 @@ def _detect(
     after = masked & ~light
     added = (REST * (parameters.artefact_dff * light + parameters.bleed_dff * after)).astype(np.float32)
     bleached = (1.0 - parameters.bleaching * np.linspace(0.0, 1.0, n_frames)).astype(np.float32)
-    knot, past = np.divmod(clock.starts_s / DRIFT_KNOT_S, 1.0)
-    knot, past = knot.astype(np.int64), past.astype(np.float32)
+    knot = (clock.starts_s / DRIFT_KNOT_S).astype(np.int64)
+    past = np.asarray(clock.starts_s / DRIFT_KNOT_S - knot, np.float32)
     drift = 1.0 + rng.normal(0.0, parameters.drift_dff, (n_cells, knot[-1] + 2)).astype(np.float32)
     share = np.clip(rng.normal(parameters.contamination, 0.1, n_cells), 0.0, 1.0).astype(np.float32)
     noise = (parameters.noise_dff * rng.lognormal(0.0, 0.3, n_cells)).astype(np.float32)

@@ -18,16 +18,11 @@ ROI_COLUMNS = ("population", "response_mean", "ci_low", "ci_high", "n_valid", "p
 POPULATIONS = ("target", "exclusion", "other")
 PRE_S, POST_S, LEAST_POST_S = 1.0, 3.0, 0.5
 CORRECTIONS = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli", "bonferroni": "Bonferroni"}
-CAVEAT = (
-    "How far to trust the calls: the signed-rank test takes the differences of a ROI without a "
-    "response to be symmetric about zero. "
-    "Calcium transients rise fast and decay slowly, so they are not. On simulated recordings in "
-    "which nothing responds (30 Hz, windows "
-    "of 0.5 s, stims 5 s apart, 100 stims, 500 cells) this convention made false calls in 20 of 20 "
-    "experiments, about 79 cells each, all of "
-    "them suppression. The stated level is therefore no bound on the share of false calls; "
-    "suppression in particular needs a control."
-)
+TESTS = {
+    "sham": "of the mean score over its standard error, against trains of sham stims in the time without light,",
+    "wilcoxon": "of a Wilcoxon signed-rank test over stims,",
+    "t": "of a t test over stims,",
+}
 
 
 class Targets(ReportSection):
@@ -104,8 +99,8 @@ class Responses(ReportSection):
             tables.append(ReportTable.from_frame(families, caption="Populations: each is one family of tests."))
         tables += _called(responses)
         text = [in_words(parameters)] if parameters else []
-        if "excited" in responses.obs:
-            text.append(CAVEAT)
+        if parameters.get("caveat"):
+            text.append(str(parameters["caveat"]))
         figures = _figures(trial, responses)
         return SectionContent(facts=facts, text=text, findings=findings_of(responses), figures=figures, tables=tables)
 
@@ -116,20 +111,26 @@ def in_words(parameters: Mapping[str, Any]) -> str:
     if {"pre_window_s", "post_window_s"} <= set(parameters):
         neuropil = "neuropil-corrected" if parameters.get("subtract_neuropil") else "uncorrected"
         f0 = {"pre-stim": "the mean before the stim", "trace": "the mean of the whole trace"}.get(str(parameters.get("f0")), "F0")
+        start = float(parameters.get("post_start_s", 0.0))
+        light = "its first light" if parameters.get("post_anchor") == "onset" else "its last light"
+        opening = f"from {start:g} s after {light} on," if start else f"after {light}"
+        unit = "the standard deviation of the frames before" if parameters.get("score") == "z" else f0
+        least = f"{parameters.get('min_valid_fraction', 0):.0%}"
         said.append(
-            f"The score of a stim is the mean of the {parameters['post_window_s']:g} s after its last light "
-            "minus the mean of the "
-            f"{parameters['pre_window_s']:g} s before its first, of {neuropil} fluorescence, divided by "
-            f"{f0}; frames that light reached "
-            f"are left out, and a window with less than {parameters.get('min_valid_fraction', 0):.0%} of its frames has no score."
+            f"The score of a stim is the mean of the {parameters['post_window_s']:g} s {opening} minus the mean of the "
+            f"{parameters['pre_window_s']:g} s before its first, of {neuropil} fluorescence, divided by {unit}; frames that "
+            f"light reached are left out, and a window with less than {least} of its frames has no score."
         )
-    if "alpha" in parameters:
+    test = str(parameters.get("test", "wilcoxon"))
+    if "alpha" in parameters and test in TESTS:
         name = str(parameters.get("adjustment"))
+        correction = CORRECTIONS.get(name, name)
         said.append(
-            f"An ROI is called where the p value of a Wilcoxon signed-rank test over stims, corrected within its population "
-            f"({CORRECTIONS.get(name, name)}), is below {parameters['alpha']:g}: excited if its mean score "
-            "is above zero, else suppressed."
+            f"An ROI is called where the p value {TESTS[test]} corrected within its population ({correction}), is below "
+            f"{parameters['alpha']:g}: excited if its mean score is above zero, else suppressed."
         )
+    elif test == "catch":
+        said.append("Single stims are called, beyond thresholds from the stims without light; ROIs are not.")
     return " ".join(said)
 
 
