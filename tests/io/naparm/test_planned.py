@@ -121,4 +121,4 @@ def test_planned_times_survive_writing(tmp_path, trigger):
     with pytest.raises(ParameterError, match="do not fit into stim_interval_s"):
         write_naparm(tmp_path / "c", protocol("each", stim_interval_s=0.3, row_interval_s=0.3), pixel_size_um=2.0)
     with pytest.raises(ParameterError, match="larger than 1024 MB"):
-        write_naparm(tmp_path / "c", protocol("each", stim_interval_s=3600.0, n_stims=1000), pixel_size_um=2.0)
+        write_naparm(tmp_path / "c", protocol("once", stim_interval_s=3600.0, n_stims=1000), pixel_size_um=2.0)
