@@ -21,6 +21,13 @@ FREE_BYTES, EXPANSION = 32 << 20, 64
 """An array may have this many bytes, or this many times what is stored of it: compression of real data is far below."""
 
 
+_HEAP = b"GCOL\x01\x00\x00\x00"
+"""How a heap of texts begins (HDF5 file format specification, "Global Heap")."""
+
+_HEAP_SCAN_BYTES = 32 << 20
+"""So much of a file is searched for damaged heaps."""
+
+
 def is_hdf5(path: Path) -> bool:
     """Say whether a file begins as HDF5 does (a user block may precede it, at 512 bytes and its doubles)."""
     try:
@@ -50,6 +57,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
     if not path.is_file():
         raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
+    check_heaps(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
@@ -59,6 +67,31 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise FormatError(
             f"'{path}' is no readable HDF5 file: {type(error).__name__}: {str(error)[:200]}. Copy it again from its source."
         ) from error
+
+
+def check_heaps(path: Path) -> None:
+    """Refuse a file with a heap of texts in which the HDF5 library would go round for ever: an entry that takes no space.
+
+    Raises
+    ------
+    FormatError
+        If there is one.
+    """
+    with path.open("rb") as file:
+        n_bytes = path.stat().st_size
+        content = file.read(min(_HEAP_SCAN_BYTES, n_bytes))
+    start = content.find(_HEAP)
+    while start >= 0:
+        end = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
+        place = start + 16
+        while place + 16 <= end:
+            index = int.from_bytes(content[place : place + 2], "little")
+            size = int.from_bytes(content[place + 8 : place + 16], "little")
+            taken = 16 + -(-size // 8) * 8 if index else size
+            if taken < 16 or size > n_bytes:
+                raise FormatError(f"'{path}' is damaged: a text at byte {place} takes no space. Copy it again from its source.")
+            place += taken
+        start = content.find(_HEAP, start + 8)
 
 
 def find(group: h5py.Group, name: str) -> Any:
