@@ -203,6 +203,17 @@ def test_a_row_in_the_middle_that_is_none(tmp_path, values, row):
         channel.read()
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("text", [b"1e308", b"1e308696042717", b"-1e40", b"Infinity"])
+def test_numbers_beyond_all_size_are_infinite(tmp_path, values, text):
+    path = write(tmp_path, ["frame", "Input 1"], values)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[200] = b"199, 1, " + text + b"\r\n"
+    path.write_bytes(b"".join(lines))
+    read = open_voltage_recording(path)["Input 1"].read()
+    assert np.flatnonzero(~np.isfinite(read)).tolist() == [199]
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     n_rows=st.integers(1, 300),

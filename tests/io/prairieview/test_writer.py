@@ -89,14 +89,30 @@ def recordings(draw: st.DrawFn) -> tuple[ImagingMetadata, np.ndarray, np.ndarray
     stacked=st.booleans(),
     channel=st.integers(1, 4),
     name=st.sampled_from(["t-001", "a b&c_Cycle00001", "µ"]),
+    version=st.sampled_from(["5.3.64.400", "5.5.64.600", "5.8.64.813"]),
 )
 @settings(deadline=None, max_examples=60)
 def test_what_is_written_is_read(
-    tmp_path_factory, recording: tuple[ImagingMetadata, np.ndarray, np.ndarray], stacked: bool, channel: int, name: str
+    tmp_path_factory,
+    recording: tuple[ImagingMetadata, np.ndarray, np.ndarray],
+    stacked: bool,
+    channel: int,
+    name: str,
+    version: str,
 ) -> None:
     metadata, frames, times = recording
     folder = tmp_path_factory.mktemp("a") / "rec"
-    write(folder, frames, times, metadata=metadata, stacked=stacked, channel=channel, channel_name=f"Ch{channel}", name=name)
+    write(
+        folder,
+        frames,
+        times,
+        metadata=metadata,
+        stacked=stacked,
+        channel=channel,
+        channel_name=f"Ch{channel}",
+        name=name,
+        version=version,
+    )
     movie = open_movie(folder)
     np.testing.assert_array_equal(movie.read(0, len(frames)), frames)
     found = movie.metadata
@@ -114,7 +130,7 @@ def test_what_is_written_is_read(
         assert getattr(found, field) == getattr(metadata, field), field
     np.testing.assert_allclose(found.frame_times_s, times - times[0], atol=1e-12)
     assert found.frame_rate_hz == pytest.approx(1 / np.diff(times).mean())
-    assert found.channels == (f"Ch{channel}",)
+    assert (found.channels, found.program_version) == ((f"Ch{channel}",), version)
 
 
 def test_a_recording_broken_off_has_images_but_no_xml(tmp_path: Path) -> None:
