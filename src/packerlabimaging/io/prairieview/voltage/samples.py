@@ -193,7 +193,8 @@ class VoltageChannel(Channel):
         out = np.empty(stop - start, np.float32)
         for first in range(start, stop, self.table.rows_at_once):
             last = min(first + self.table.rows_at_once, stop)
-            out[first - start : last - start] = self.table.rows(first, last, self.column) * self.scale
+            with np.errstate(over="ignore"):  # a number beyond float32, in a damaged file, becomes infinite
+                out[first - start : last - start] = self.table.rows(first, last, self.column) * self.scale
         if start == 0 and stop == self.n_samples <= KEPT_SAMPLES:
             self._kept = out.copy()
         return out
