@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from packerlabimaging.analysis import TargetingSettings, match_targets, target_discs
 from packerlabimaging.analysis.target_space import resize_points
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import ParameterError
@@ -178,6 +179,14 @@ def test_discs_of_light_lie_where_the_targets_are():
     assert rois.ids == ("target-000",)
     assert np.allclose(rois.centroids_px, [[20.5, 40.5]], atol=0.5)
     assert rois.n_pixels[0] == pytest.approx(np.pi * 3 * 6, rel=0.15)
+
+
+def test_targets_beyond_a_cropped_field_have_no_disc():
+    told = Finding("targets-outside-field", "1 of 2 targets lie outside the imaged part of the field.")
+    protocol = PhotostimProtocol(
+        targets_px=zyx([[200.0, 10.0], [40.0, 20.0]]), image_shape_px=SHAPE, groups=(), rows=(), findings=(told,)
+    )
+    assert target_discs(protocol, frame_shape_px=SHAPE, pixel_size_um=PIXEL).ids == ("target-001",)
 
 
 def test_tells_what_is_wrong():

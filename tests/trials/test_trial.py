@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from lab_trials import NumbersTrial, RememberingTrial
 
 from packerlabimaging.core.findings import Finding
+from packerlabimaging.core.metadata import ImagingMetadata
+from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.errors import ConfigError, MissingInputError, NotComputedError, ParameterError, SyncError
 from packerlabimaging.trials import AllOpticalTrial, Experiment, SignalsInput, Trial, TwoPhotonImagingTrial
 from packerlabimaging.trials.trial import trial_types
@@ -105,6 +108,19 @@ def test_what_is_no_channel_is_refused(stim):
 def test_targets_cannot_be_scored_without_their_pixels():
     with pytest.raises(MissingInputError, match="was not given its input 'movie'"):
         AllOpticalTrial("t", inputs={"photostim": "nowhere/"}).make_targets()
+
+
+def test_targets_beyond_a_cropped_field_have_no_trace(monkeypatch):
+    told = Finding("targets-outside-field", "1 of 2 targets lie outside the imaged part of the field.")
+    protocol = PhotostimProtocol(
+        targets_px=[[0, 90.0, 3.0], [0, 5.0, 6.0]], image_shape_px=(20, 30), groups=((0, 1),), rows=(), findings=(told,)
+    )
+    monkeypatch.setattr(AllOpticalTrial, "photostim", protocol)
+    metadata = ImagingMetadata(frame_shape_px=(20, 30), pixel_size_um=(2.0, 2.0))
+    monkeypatch.setattr(AllOpticalTrial, "metadata", metadata)
+    monkeypatch.setattr(AllOpticalTrial, "traces", {"targets": np.ones((1, 4), np.float32)})
+    found = AllOpticalTrial("t")._target_traces()
+    assert np.isnan(found[0]).all() and found[1].tolist() == [1, 1, 1, 1]
 
 
 def test_results_without_an_experiment_say_how_to_get_them():

@@ -44,6 +44,8 @@ def target_discs(
 ) -> RoiSet:
     """Return the disc of light on each target as ROIs of the movie, named after the targets.
 
+    Targets that the protocol itself tells to lie outside the imaged part of the field have none.
+
     Parameters
     ----------
     protocol
@@ -56,20 +58,22 @@ def target_discs(
     Raises
     ------
     ParameterError
-        If a target lies outside the frame, or the pixel size is unknown.
+        If a target lies outside the frame without the protocol saying so, or the pixel size is unknown.
     """
     scale = pixel_scale(pixel_size_um)
     diameter = check_positive("diameter_um", diameter_um or protocol.spiral_diameter_um or DEFAULT_DIAMETER_UM)
     centers = resize_points(protocol.targets_px[:, 1:], protocol.image_shape_px, frame_shape_px)
-    outside = np.flatnonzero(np.any((centers < -0.5) | (centers > np.array(frame_shape_px) - 0.5), axis=1))
-    if len(outside):
+    inside = np.all((centers >= -0.5) & (centers <= np.array(frame_shape_px) - 0.5), axis=1)
+    outside = np.flatnonzero(~inside)
+    if len(outside) and all(finding.code != "targets-outside-field" for finding in protocol.findings):
         raise ParameterError(
             f"Target '{protocol.target_ids[outside[0]]}' lies outside the {frame_shape_px[0]} x {frame_shape_px[1]} px frame, at "
             f"y {centers[outside[0], 0]:.1f}, x {centers[outside[0], 1]:.1f} px ({len(outside)} such targets). Check that the "
-            "protocol belongs to this movie, and that x and y are not swapped."
+            "protocol belongs to this movie, and that x and y are not swapped; of a part of the field, give the reader sub_field."
         )
     radius_y, radius_x = np.maximum(0.5 * diameter / scale, 0.71)  # at least the pixel that holds the centre
-    return RoiSet.from_discs(centers, (float(radius_y), float(radius_x)), frame_shape_px, ids=protocol.target_ids)
+    ids = [protocol.target_ids[target] for target in np.flatnonzero(inside)]
+    return RoiSet.from_discs(centers[inside], (float(radius_y), float(radius_x)), frame_shape_px, ids=ids)
 
 
 def pixel_scale(pixel_size_um: tuple[float, float] | None) -> np.ndarray:

@@ -82,7 +82,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
 
     @property
     def target_discs(self) -> RoiSet:
-        """The disc of light on each target, in pixels of the movie."""
+        """The disc of light on each target within the movie's frames, in pixels of the movie."""
         metadata = self.metadata
         return tl.target_discs(self.photostim, frame_shape_px=metadata.frame_shape_px, pixel_size_um=metadata.pixel_size_um)
 
@@ -147,7 +147,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
             raise self.declared_inputs["movie"].missing(self)  # an adopted segmentation has no pixels of the targets
         responses = self.settings["responses"]
         return tl.compute_target_responses(
-            self.traces["targets"] - np.float32(self.settings["dff"].dark_level or 0.0),
+            self._target_traces() - np.float32(self.settings["dff"].dark_level or 0.0),
             self.frame_clock,
             self.stims,
             self.match_targets(),
@@ -157,6 +157,15 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
             artefact=self.artefact,
             trial=self.id,
         )
+
+    def _target_traces(self) -> np.ndarray:
+        """Return the trace of every target's disc, ``(n_targets, n_frames)``; NaN where a target is not in the movie."""
+        traces, ids, targets = self.traces["targets"], self.target_discs.ids, self.photostim.target_ids
+        if len(ids) == len(targets):
+            return traces
+        found = np.full((len(targets), traces.shape[1]), np.nan, np.float32)
+        found[[targets.index(target) for target in ids]] = traces
+        return found
 
     def make_responses(self) -> AnnData:
         """Score every ROI's response to every stim and call the ROIs that respond, within each population."""
