@@ -1,6 +1,6 @@
 """Streaming a PrairieView t-series of single-page OME-TIFFs, against the limit and against tifffile.
 
-Three ways to have every pixel of the same files once, interleaved, the median of several rounds:
+Ways to have every pixel of the same files once, interleaved, the median of several rounds:
 
 limit
     Every file opened, read through one reused 4 MB buffer and closed: the least that the machine allows.
@@ -10,6 +10,10 @@ open + stream
     The same, opening included: the scan's XML parsed, every file looked for.
 tifffile
     ``TiffFile(path, is_ome=False).pages[0].asarray(out=...)`` into a reused array, file by file.
+roiextractors
+    ``BrukerTiffImagingExtractor``, opened and read chunk by chunk; where the package is installed.
+to binary
+    ``open + stream``, written to one raw file (``BinaryWriter``, int16), on the same disk.
 
 The sum of all pixels must be the same for all; it is computed in a pass that is not timed. Peak memory is that of a fresh
 process that only streams, less that of one that only imports. The machine's cache is warm after the first round.
@@ -29,13 +33,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
-from packerlabimaging.core.streaming import CHUNK_BYTES
+from packerlabimaging.core.streaming import CHUNK_BYTES, stream
+from packerlabimaging.io.binary import BinaryWriter
 from packerlabimaging.io.prairieview import PrairieViewWriter, open_prairieview
 
 GOAL_LIMIT, GOAL_TIFFFILE = 2.0, 3.5
@@ -93,7 +99,31 @@ def read_tifffile(files: list[Path], each: Callable[[np.ndarray], None] | None =
             each(frame[np.newaxis])
 
 
-WAYS = {"limit": read_limit, "open + stream": read_ours, "tifffile": read_tifffile}
+def read_roiextractors(files: list[Path], each: Callable[[np.ndarray], None] | None = None) -> None:
+    """Read the recording with roiextractors, chunk by chunk."""
+    from roiextractors import BrukerTiffImagingExtractor
+
+    extractor = BrukerTiffImagingExtractor(folder_path=files[0].parent)
+    size = max(1, CHUNK_BYTES // (2 * SHAPE[0] * SHAPE[1]))
+    for start in range(0, len(files), size):
+        chunk = extractor.get_series(start, min(start + size, len(files)))
+        if each is not None:
+            each(chunk)
+
+
+def write_binary(files: list[Path], each: Callable[[np.ndarray], None] | None = None) -> None:
+    """Turn the recording into one raw file, opening included."""
+    target = files[0].parent.with_suffix(".bin")
+    target.unlink(missing_ok=True)
+    movie = open_prairieview(files[0].parent)
+    stream(movie, {"binary": BinaryWriter(target)})
+    if each is not None:
+        each(np.fromfile(target, np.int16).reshape(movie.shape))
+
+
+WAYS = {"limit": read_limit, "open + stream": read_ours, "tifffile": read_tifffile, "to binary": write_binary}
+if find_spec("roiextractors"):
+    WAYS["roiextractors"] = read_roiextractors
 
 
 def pixel_sum(read: Callable[..., None], files: list[Path]) -> int:
@@ -133,7 +163,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         files = make_recording(Path(folder) / "t-001", options.frames)
-        sums = {name: pixel_sum(WAYS[name], files) for name in ("open + stream", "tifffile")}
+        sums = {name: pixel_sum(WAYS[name], files) for name in WAYS if name != "limit"}
         if len(set(sums.values())) != 1:
             raise SystemExit(f"The pixels differ: {sums}")
         movie = open_prairieview(files[0].parent)

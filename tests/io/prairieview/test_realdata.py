@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,8 @@ import tifffile
 
 from packerlabimaging.errors import AmbiguousInputError, MissingFileError
 from packerlabimaging.io.prairieview import read_prairieview_metadata, read_pvscan
+from packerlabimaging.io.prairieview.environment import read_environment
+from packerlabimaging.io.prairieview.state import axis_number
 from packerlabimaging.io.readers import find_readers, inspect_path, open_movie
 
 pytestmark = pytest.mark.realdata
@@ -113,3 +116,16 @@ def test_every_scan_is_detected_once_and_inspected(scans: list[Path]) -> None:
         (found,) = [item for item in inspect_path(path) if item.format == "prairieview"]
         assert json.dumps(found.facts)
         assert found.facts["frames_listed"] > 0
+
+
+def test_every_env_file_is_read(realdata: Path) -> None:
+    """About half of them are not well-formed; their pixel size is that of the scan beside them."""
+    paths = sorted(realdata.rglob("*.env"))
+    assert len(paths) >= 10
+    for path in paths:
+        found, attributes = read_environment(path)
+        size = axis_number(found, "micronsPerPixel", "XAxis")
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        written = re.search(r'key="micronsPerPixel">\s*<IndexedValue index="XAxis" value="([^"]+)"', text)
+        assert size == float(written[1]), path
+        assert attributes.get("version", "5.3")[:2] == "5."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -115,3 +116,24 @@ def test_metadata_and_empty_folders_say_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnknownFormatError, match="holds no PrairieView images and no XML"):
         open_movie(tmp_path / "empty", reader="prairieview")
+
+
+def test_the_env_file_stands_in_for_the_xml(tmp_path: Path, rig: SimpleNamespace) -> None:
+    """Rate nominal and told; half of the real files hold references that XML forbids."""
+    frames = np.random.default_rng(5).integers(0, 8192, (12, 6, 8)).astype(np.uint16)
+    folder = rig.write_t_series(tmp_path / "t-001", frames)
+    (folder / "t-001.xml").unlink()
+    shard = rig.SHARD.replace("{period}", "0.1")
+    text = f'<Environment version="5.5.64.600" date="1/14/2019 1:02:03 PM"><Other list="a&#x1;b"/>{shard}</Environment>'
+    (folder / "t-001.env").write_text(text, encoding="utf-8-sig")
+    movie = open_movie(folder)
+    found = movie.metadata
+    assert (found.frame_rate_hz, found.frame_rate_source) == (pytest.approx(10.0), "nominal")
+    assert (found.pixel_size_um, found.zoom, found.objective, found.frame_times_s) == ((1.5, 1.25), 2.0, "16X", None)
+    assert (found.program_version, found.acquired.isoformat()) == ("5.5.64.600", "2019-01-14T13:02:03")
+    assert {"no-xml", "settings-of-env"} <= {finding.code for finding in movie.findings}
+    (folder / "t-001.env").write_text(text.replace('"linesPerFrame" value="6"', '"linesPerFrame" value="12"'))
+    assert open_movie(folder).metadata.pixel_size_um is None  # of images of another size
+    (folder / "t-001.env").write_text("<PVScanX/>")
+    (damaged,) = [finding for finding in open_movie(folder).findings if finding.code == "unreadable-env"]
+    assert "t-001.env' has the root element PVScanX. Expected Environment" in damaged.message

@@ -106,6 +106,10 @@ class RecordingFolder:
             )
         return self.xml
 
+    def find_environment(self, name: str) -> Path | None:
+        """Return the ``.env`` file of a recording of that name, None where there is none."""
+        return self.folder / f"{name}.env" if self.listing.find([f"{name}.env"])[0] >= 0 else None
+
     def find_images(self) -> Iterator[ImageName]:
         """Yield the images with PrairieView's names, in no order."""
         for name in self.listing.names:

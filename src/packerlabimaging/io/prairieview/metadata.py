@@ -7,6 +7,7 @@ there are no times, and is then called nominal; where it disagrees with the time
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -60,19 +61,59 @@ def build_metadata(
         pixel_size_um=None if resized else _pixel_size(scan, state, findings),
         frame_times_s=None if times is None else (times[:, 0] if arrangement.n_planes == 1 else times),
         plane_z_um=_plane_depths(arrangement),
-        bit_depth=_whole(values.number(state, "bitDepth")),
         program=PROGRAM,
         program_version=scan.version,
         sequence_type=arrangement.sequence_type,
-        acquired=_date(scan, findings),
-        zoom=values.number(state, "opticalZoom"),
-        objective=values.text(state, "objectiveLens"),
-        scan_center_v=_scan_center(state),
-        laser_power=values.numbers(state, "laserPower"),
-        pmt_gain=values.numbers(state, "pmtGain"),
-        extra=_extra(scan, state),
+        acquired=_date(scan.attributes, str(scan.path), findings),
+        extra=_extra(scan.attributes, state),
+        **_optics(state),
     )
     return metadata, tuple(findings)
+
+
+def complete_from_environment(
+    known: ImagingMetadata, state: State, attributes: Mapping[str, str], source: str
+) -> tuple[ImagingMetadata, tuple[Finding, ...]]:
+    """Return what is known of a recording without XML, completed from the state of its ``.env`` file, and what was noticed.
+
+    The rate is nominal, the pixel size is taken only if the images have the size that the state tells.
+    """
+    findings: list[Finding] = []
+    period_s = values.number(state, "framePeriod")
+    rate_hz = 1 / (period_s * known.n_planes) if period_s and 1e-6 < period_s < 1e6 else None
+    shape = (values.number(state, "linesPerFrame"), values.number(state, "pixelsPerLine"))
+    pixel = _pixel_pair(state) if shape == known.frame_shape_px else None
+    metadata = known.replace(
+        frame_rate_hz=rate_hz,
+        frame_rate_source=None if rate_hz is None else "nominal",
+        pixel_size_um=pixel,
+        program_version=attributes.get("version") or None,
+        acquired=_date(attributes, source, findings),
+        extra=_extra(attributes, state),
+        **_optics(state),
+    )
+    rate = "unknown" if rate_hz is None else f"{rate_hz:.6g} Hz, nominal"
+    message = f"Rate ({rate}), pixel size and optics are those of the .env file"
+    findings.append(
+        Finding(
+            "settings-of-env",
+            f"{message}: the settings when the recording began.",
+            where=source,
+            advice="Take frame times from the frame clock; copy the scan's XML from the rig if it is there.",
+        )
+    )
+    return metadata, tuple(findings)
+
+
+def _optics(state: State) -> dict[str, Any]:
+    return {
+        "bit_depth": _whole(values.number(state, "bitDepth")),
+        "zoom": values.number(state, "opticalZoom"),
+        "objective": values.text(state, "objectiveLens"),
+        "scan_center_v": _scan_center(state),
+        "laser_power": values.numbers(state, "laserPower"),
+        "pmt_gain": values.numbers(state, "pmtGain"),
+    }
 
 
 def _frame_shape(
@@ -101,10 +142,10 @@ def _frame_shape(
 
 
 def _pixel_size(scan: PVScan, state: State, findings: list[Finding]) -> tuple[float, float] | None:
-    size = tuple(values.axis_number(state, "micronsPerPixel", axis) for axis in ("YAxis", "XAxis"))
-    y_um, x_um = size
-    if y_um is not None and x_um is not None and y_um > 0 and x_um > 0:
-        return y_um, x_um
+    pair = _pixel_pair(state)
+    if pair is not None:
+        return pair
+    y_um, x_um = (values.axis_number(state, "micronsPerPixel", axis) for axis in ("YAxis", "XAxis"))
     findings.append(
         Finding(
             "no-pixel-size",
@@ -114,6 +155,11 @@ def _pixel_size(scan: PVScan, state: State, findings: list[Finding]) -> tuple[fl
         )
     )
     return None
+
+
+def _pixel_pair(state: State) -> tuple[float, float] | None:
+    y_um, x_um = (values.axis_number(state, "micronsPerPixel", axis) for axis in ("YAxis", "XAxis"))
+    return (y_um, x_um) if y_um is not None and x_um is not None and y_um > 0 and x_um > 0 else None
 
 
 def _scan_center(state: State) -> tuple[float, float] | None:
@@ -227,9 +273,9 @@ def _no_times_finding(where: str, nominal_s: float | None) -> Finding:
     )
 
 
-def _date(scan: PVScan, findings: list[Finding]) -> datetime | None:
+def _date(attributes: Mapping[str, str], source: str, findings: list[Finding]) -> datetime | None:
     """Read ``month/day/year hour:minute:second AM|PM``, local time without a zone."""
-    written = scan.attributes.get("date", "")
+    written = attributes.get("date", "")
     match = re.fullmatch(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})\s+(\d{1,2}):(\d{2}):(\d{2})\s*([AaPp][Mm])?\s*", written)
     if match:
         month, day, year, hour, minute, second = (int(part) for part in match.groups()[:6])
@@ -244,19 +290,19 @@ def _date(scan: PVScan, findings: list[Finding]) -> datetime | None:
             Finding(
                 "unreadable-date",
                 f"The date '{written}' is not month/day/year with AM or PM; it was left out.",
-                where=str(scan.path),
+                where=source,
             )
         )
     return None
 
 
-def _extra(scan: PVScan, state: State) -> dict[str, Any]:
+def _extra(attributes: Mapping[str, str], state: State) -> dict[str, Any]:
     extra: dict[str, Any] = {key: text for key in _EXTRA_KEYS if (text := values.text(state, key)) is not None}
     period = values.number(state, "framePeriod")
     if period is not None:
         extra["framePeriod_s"] = period
-    if scan.attributes.get("notes"):
-        extra["notes"] = scan.attributes["notes"]
+    if attributes.get("notes"):
+        extra["notes"] = attributes["notes"]
     return extra
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
-from packerlabimaging.errors import ParameterError
+from packerlabimaging.errors import FormatError, ParameterError
 from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.prairieview.arrangement import arrange_frames
+from packerlabimaging.io.prairieview.environment import read_environment
 from packerlabimaging.io.prairieview.folder import RecordingFolder, find_recording
 from packerlabimaging.io.prairieview.frames import FrameFiles, channels_with_images, choose_channel, choose_plane, locate_frames
-from packerlabimaging.io.prairieview.metadata import build_metadata
+from packerlabimaging.io.prairieview.metadata import build_metadata, complete_from_environment
 from packerlabimaging.io.prairieview.unlisted import find_unlisted_frames
 from packerlabimaging.io.prairieview.xml import read_pvscan
 from packerlabimaging.io.tiff.movie import TiffMovie
@@ -121,8 +122,15 @@ def _open_unlisted(recording: RecordingFolder, chosen: PrairieViewOptions) -> Pr
         recording, channel=chosen.channel, plane=chosen.plane, n_planes=chosen.n_planes, allow_gaps=chosen.allow_gaps
     )
     source = str(recording.folder)
-    metadata, given = _with_given(plain.metadata(), plain.files, chosen, source)
-    findings = (*plain.missing_xml(metadata), *given)
+    found, noticed = plain.metadata(), tuple[Finding, ...]()
+    environment = recording.find_environment(plain.name)
+    if environment is not None:
+        try:
+            found, noticed = complete_from_environment(found, *read_environment(environment), str(environment))
+        except FormatError as error:  # the images are there all the same
+            noticed = (Finding("unreadable-env", str(error), where=str(environment)),)
+    metadata, given = _with_given(found, plain.files, chosen, source)
+    findings = (*plain.missing_xml(metadata), *noticed, *given)
     return PrairieViewMovie(
         plain.files, channel=plain.channel, plane=plain.plane, metadata=metadata, source=source, findings=findings
     )

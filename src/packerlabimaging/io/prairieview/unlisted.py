@@ -27,6 +27,7 @@ class PlainFolder:
     """The frames of one channel of one plane of a folder without XML."""
 
     folder: Path
+    name: str
     files: FrameFiles
     channels: Mapping[int, str]
     channel: int
@@ -103,7 +104,7 @@ def find_unlisted_frames(
     found, used_planes, noticed = _arrange(folder, places, plane, n_planes)
     file = recording.listing.find([name for name, _ in found])
     files = place_frames(recording.listing, file, np.array([page for _, page in found], np.int64), (*findings, *noticed))
-    return PlainFolder(folder, files, channels, number, choose_plane(plane, used_planes, folder), used_planes)
+    return PlainFolder(folder, names[0], files, channels, number, choose_plane(plane, used_planes, folder), used_planes)
 
 
 def _places(folder: Path, images: Sequence[ImageName]) -> list[tuple[str, int]]:

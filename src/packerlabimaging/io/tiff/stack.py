@@ -22,7 +22,7 @@ from packerlabimaging.io.tiff.files import OpenTiff, PageTable, cut_error, find_
 from packerlabimaging.io.tiff.layout import DESCRIPTION, SOFTWARE, X_RESOLUTION, Y_RESOLUTION, PageLayout
 
 _MICROMETRES = {"um", "µm", "μm", "micron", "microns", "\\u00B5m", "micrometer"}
-_LARGEST_DECODED = 1 << 30
+_LARGEST_DECODED = 1 << 28
 
 
 @dataclass(frozen=True)
