@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import savemat
 
 from packerlabimaging.analysis import StaSettings
-from packerlabimaging.errors import ParameterError
+from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
+from packerlabimaging.pipeline import StaOptions, read_stim_order
 from packerlabimaging.trials import Experiment
 
 
@@ -39,3 +43,55 @@ def test_artefacts_are_left_out_or_kept(trial):
         trial.sta(kinds="groups")
     with pytest.raises(ParameterError, match="kinds"):
         trial.sta(kinds=[1, 2])
+
+
+def test_the_command_writes_the_averages_of_a_trial(copy_of_finished, pli):
+    done = pli("sta", copy_of_finished / "experiment.toml", "--kinds", "group", "--average", "0.4", "1.0", "--json")
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)[0]
+    assert made["n_stims"] == {"0": 10, "1": 10} and len(made["files"]) == 16
+    folder = copy_of_finished / "results" / "sta" / "t-001"
+    assert (folder / "t-001_Stim2_STA_Plane1_dFF.tif").is_file()
+    again = pli("sta", copy_of_finished / "results")
+    assert again.returncode == 2 and "nothing is overwritten" in again.stderr
+
+
+def test_the_command_takes_a_movie_and_signals_alone(tiny, tmp_path, pli):
+    movie, sync = tiny / "raw" / "t-001", tiny / "raw" / "t-001.paq"
+    arguments = ("sta", movie, "--sync", sync, "--out", tmp_path / "sta")
+    np.save(tmp_path / "order.npy", np.arange(10) % 2 + 1)
+    done = pli(*arguments, "--order", tmp_path / "order.npy", "--single-stims", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["n_stims"] == {"1": 5, "2": 5}
+    assert (tmp_path / "sta" / "t-001_Stim1_STA_Plane1_All5Trials.tif").is_file()
+    some = pli("sta", movie, "--sync", sync, "--out", tmp_path / "some", "--every", "2", "--first", "3", "--json")
+    assert json.loads(some.stdout)[0]["n_stims"] == {"1": 4, "2": 4}
+    wrong = pli(*arguments, "--kinds", "group")
+    assert wrong.returncode == 2 and "known to an experiment only" in wrong.stderr
+    assert pli("sta", movie, "--sync", sync).returncode == 2
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".npy", ".mat"])
+def test_orders_of_stims_are_read(tmp_path, suffix):
+    path = tmp_path / f"order{suffix}"
+    if suffix == ".txt":
+        path.write_text("2\n1\n\n3\n")
+    elif suffix == ".npy":
+        np.save(path, np.array([2, 1, 3]))
+    else:
+        savemat(path, {"oris": np.array([[2.0, 1.0, 3.0]])})
+    assert read_stim_order(path) == ["2", "1", "3"]
+    if suffix == ".mat":
+        with pytest.raises(FormatError, match="no numbers called other"):
+            read_stim_order(path, variable="other")
+    with pytest.raises(MissingFileError, match="There is no file"):
+        read_stim_order(tmp_path / "none.txt")
+
+
+def test_some_stims_can_be_left_out():
+    onsets = np.arange(6.0)
+    assert StaOptions(kinds=2, first_stim=2, between_s=(0.0, 4.5)).kinds_of(onsets) == ["", "1", "2", "1", "2", ""]
+    with pytest.raises(ParameterError, match="kinds"):
+        StaOptions(kinds=["a"]).kinds_of(onsets)
+    with pytest.raises(ParameterError, match="over some stims only"):
+        StaOptions(kinds="group", first_stim=2)

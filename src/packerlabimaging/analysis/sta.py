@@ -303,7 +303,8 @@ def compute_sta(
     onsets_s
         Onset of each stim on the clock's time base, ``(n_stims,)``, seconds.
     kinds
-        Name or number of the kind of each stim; all of one kind by default. Averages stand in the order of the sorted names.
+        Name or number of the kind of each stim, empty for stims to be left out; all of one kind by default. Averages stand in
+        the order of the sorted names.
     settings
         Windows; STAMovieMaker's by default.
     exclude
@@ -352,6 +353,7 @@ def plan_sta(
     if not inside.all():
         message = f"{int((~inside).sum())} of {len(onsets)} stims lie outside the recording and are left out of the averages."
         findings.append(Finding("stims-outside", message, evidence={"stims": np.flatnonzero(~inside).tolist()}))
+    inside &= names != ""
     if not inside.any():
         raise ParameterError(f"None of the {len(onsets)} stims lies in the recording. Check that both are on one time base.")
     n_pre, n_post = max(1, round(settings.pre_s * clock.rate_hz)), max(1, round(settings.post_s * clock.rate_hz))

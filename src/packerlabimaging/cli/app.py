@@ -239,6 +239,65 @@ def report(
         typer.echo(f"Report: {path}")
 
 
+@app.command()
+def sta(
+    source: Annotated[Path, typer.Argument(help="An experiment file or results folder; or a movie, with --sync and --out.")],
+    trial: Annotated[
+        list[str] | None, typer.Option(help="Trial of the experiment; repeatable. All with stims by default.")
+    ] = None,
+    sync: Annotated[Path | None, typer.Option(help="Signals with frame clock and stims, where the source is a movie.")] = None,
+    frame_clock: Annotated[str, typer.Option(help="Channel of the frame clock.")] = "frame_clock",
+    stim: Annotated[str, typer.Option(help="Channel of the stims' pulses.")] = "markpoints2packio",
+    plane: Annotated[list[int] | None, typer.Option(help="Zero-based plane of the movie; repeatable.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Channel of the movie, where there are several.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to; by default sta/ in the results.")] = None,
+    kinds: Annotated[str, typer.Option(help="all: one average; group: one for each group of targets.")] = "all",
+    order: Annotated[Path | None, typer.Option(help="File with the kind of each stim: text, .npy or .mat.")] = None,
+    every: Annotated[int | None, typer.Option(help="Number of kinds that repeat in turn: 1, 2, ..., N, 1, 2, ...")] = None,
+    first: Annotated[int, typer.Option(help="One-based number of the first stim that counts.")] = 1,
+    between: Annotated[
+        tuple[float, float] | None, typer.Option(help="Only stims between these times of the signals, seconds.")
+    ] = None,
+    pre: Annotated[float, typer.Option(help="Seconds before the onset.")] = 0.75,
+    post: Annotated[float, typer.Option(help="Seconds after the onset.")] = 1.25,
+    average: Annotated[tuple[float, float], typer.Option(help="Response period after the onset, seconds.")] = (0.5, 1.5),
+    method: Annotated[str, typer.Option(help="df, dff or z.")] = "dff",
+    threshold: Annotated[float | None, typer.Option(help="Images show smaller responses as 0.")] = None,
+    keep_artefacts: Annotated[bool, typer.Option("--keep-artefacts", help="Average frames with stimulation light too.")] = False,
+    single_stims: Annotated[bool, typer.Option("--single-stims", help="Write the frames of every stim too.")] = False,
+    mp4: Annotated[bool, typer.Option("--mp4", help="Write videos too.")] = False,
+    plugin: PluginOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Average movies around stims (STA): TIFF movies and images, as STAMovieMaker names them."""
+    from packerlabimaging.analysis import StaSettings
+    from packerlabimaging.cli import text
+    from packerlabimaging.pipeline import StaOptions, read_stim_order, sta_of_experiment, sta_of_files
+
+    _load_plugins(plugin)
+    if order is not None and every is not None:
+        raise ParameterError("Give either --order or --every, not both.")
+    options = StaOptions(
+        kinds=read_stim_order(order) if order is not None else every or kinds,
+        first_stim=first,
+        between_s=between,
+        settings=StaSettings(pre_s=pre, post_s=post, average_start_s=average[0], average_stop_s=average[1]),
+        artefacts="keep" if keep_artefacts else "nan",
+        method=method,
+        threshold=threshold,
+        single_stims=single_stims,
+        mp4=mp4,
+    )
+    if sync is not None:
+        if out is None:
+            raise ParameterError("Averages of a movie need a folder to be written to. Give it: --out FOLDER.")
+        channels = {"frame_clock": frame_clock, "stim": stim, "planes": plane or (), "channel": channel}
+        made = sta_of_files(source, sync, out, options=options, progress=not json, **channels)
+    else:
+        made = sta_of_experiment(_load(source), trials=trial or (), folder=out, options=options, progress=not json)
+    text.print_sta(made, as_json=json)
+
+
 def _load(path: Path) -> Any:
     from packerlabimaging.trials import Experiment
 

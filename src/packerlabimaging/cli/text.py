@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from packerlabimaging.io.readers import Inspection
     from packerlabimaging.pipeline.drafting import Draft, Pair
+    from packerlabimaging.pipeline.sta import StaFiles
     from packerlabimaging.trials import Experiment
 
 _STATE_STYLE = {"done": "green", "stale": "yellow", "missing": "dim"}
@@ -208,3 +209,17 @@ def print_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
     console.print(
         f"Report:  {folder / comparison['report']}\nPicture: {folder / 'comparison.png'}\nScores:  {folder / 'comparison.json'}"
     )
+
+
+def print_sta(made: Sequence[StaFiles], *, as_json: bool) -> None:
+    """Print which averages were written."""
+    if as_json:
+        print_json([{**asdict(each), "findings": [finding.to_dict() for finding in each.findings]} for each in made])
+        return
+    console = _console()
+    for each in made:
+        stims = ", ".join(f"{n} of {kind}" if len(each.n_stims) > 1 else count(n, "stim") for kind, n in each.n_stims.items())
+        console.print(
+            f"[bold]{each.name}[/]: {stims}; {count(len(each.files), 'file')} in {each.files[0].parent}", soft_wrap=True
+        )
+        print_findings(console, each.findings)

@@ -1,4 +1,4 @@
-"""Whole ways through the package: the demonstration, and drafting an experiment file from a folder of raw data."""
+"""Whole ways through the package: the demonstration, drafting an experiment file, averages around stims."""
 
 import lazy_loader
 
@@ -9,5 +9,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "discovery": ["Recording", "find_recordings"],
         "drafting": ["Draft", "draft_experiment"],
         "inspection": ["inspect_all"],
+        "sta": ["StaOptions", "read_stim_order", "sta_of_experiment", "sta_of_files"],
     },
 )
