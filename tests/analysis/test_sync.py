@@ -127,7 +127,7 @@ def test_a_trigger_without_light_is_told():
     signals, frames = recording(stims=STIMS)
     audit = audit_sync(signals, lit_movie(frames, np.delete(STIMS, 3)), stim="markpoints2packio", protocol=protocol(n_stims=12))
     (finding,) = [finding for finding in audit.findings if finding.code == "stims-without-light"]
-    assert finding.evidence["stims"] == [3]
+    assert finding.evidence["times_s"] == [STIMS[3] / RATE]
     assert audit.verdict == "warn"
 
 

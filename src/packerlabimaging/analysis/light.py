@@ -35,7 +35,7 @@ SURE_SD2 = 25.0
 """One shift is better than another if it fits better by this many noise variances (five standard deviations)."""
 
 MODEL_ERROR = 0.05
-"""The brightness of a frame is foreseen to this part of full light at best."""
+"""The brightness of a frame is foreseen to this part of its light at best."""
 
 READ_FRAMES = 64
 """Frames read at a time."""
@@ -133,19 +133,19 @@ class _Comparison:
     """How badly the light foreseen at each shift fits what is seen at each stim: squared differences.
 
     ``loss (stim, shift)``; ``dark (stim,)``, at the best shift without the stim's own light; ``explained (shift,)``, share of all
-    change.
+    change; ``noise (stim,)``, variance of the change of brightness from frame to frame and of what is foreseen.
     """
 
     loss: np.ndarray
     dark: np.ndarray
     explained: np.ndarray
-    noise: float
+    noise: np.ndarray
 
     def best(self) -> int | None:
         """Return the shift that the light tells, whichever single stim is left out; None where it tells none."""
         best = int(np.argmax(self.explained))
-        worse = np.delete(self.loss - self.loss[:, [best]], best, axis=1)
-        margins = (worse.sum(axis=0) - worse.max(axis=0)) / self.noise
+        worse = np.delete(self.loss - self.loss[:, [best]], best, axis=1) / self.noise[:, None]
+        margins = worse.sum(axis=0) - worse.max(axis=0)
         return best if self.explained[best] >= LEAST_EXPLAINED and margins.min() >= SURE_SD2 else None
 
     def check(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -205,7 +205,7 @@ class _Exposure:
             loss=seen[:, None] - 2 * gain * cross + gain**2 * power,
             dark=((change - gain * others) ** 2).sum(axis=1),
             explained=explained,
-            noise=noise + (MODEL_ERROR * gain) ** 2 + 1e-30,
+            noise=noise + (MODEL_ERROR * gain) ** 2 * (foreseen[:, best] ** 2).max(axis=1) + 1e-30,
         )
 
     def _brightness(self, frames: np.ndarray, exists: np.ndarray) -> np.ndarray:

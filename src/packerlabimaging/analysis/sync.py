@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 
 from packerlabimaging._check import check_positive
 from packerlabimaging.analysis.audit import SyncAudit
+from packerlabimaging.analysis.first_frame import settle_first_frame
 from packerlabimaging.analysis.frame_clock import FrameMatch, match_frame_clock, rate_findings
 from packerlabimaging.analysis.light import LightSeen, find_light
 from packerlabimaging.analysis.pulses import Active, detect_pulses
 from packerlabimaging.analysis.stims import Triggers, make_stims, stim_findings
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.events import Events
-from packerlabimaging.core.findings import Finding, Severity
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import LightTimes, PhotostimProtocol
@@ -207,10 +207,7 @@ def audit_pulses(
     if frame_pulses is None:
         ticks = _program_ticks(frames, findings)
     else:
-        match = (
-            None if match is None else _settle(match, _see_light(match, frames, channels), channels, frame_pulses.name, findings)
-        )
-        ticks = None if match is None else match.clock
+        ticks = None if match is None else _settled_ticks(match, frames, channels, frame_pulses.name, findings)
     clock = None if ticks is None else ticks.plane(frames.plane, frames.n_planes)
     stims, light = make_stims(channels, None if frame_pulses is None else clock)
     if clock is not None and frame_pulses is not None:
@@ -257,128 +254,33 @@ def _rate_findings(clock: FrameClock, frames: ImagedFrames, where: str) -> list[
     return rate_findings(clock, nominal_rate_hz=frames.frame_rate_hz, program_s=program_s, where=where)
 
 
-def _see_light(match: FrameMatch, frames: ImagedFrames, channels: Sequence[Triggers]) -> LightSeen | None:
-    """Look for the light of the channel with a protocol in the movie; None where that can't be done."""
-    lit = [triggers for triggers in channels if triggers.light is not None]
-    if frames.movie is None or len(lit) != 1:
-        return None
-    light, protocol = lit[0].light, lit[0].protocol
-    assert light is not None and protocol is not None
+def _settled_ticks(
+    match: FrameMatch, frames: ImagedFrames, channels: Sequence[Triggers], where: str, findings: list[Finding]
+) -> FrameClock | None:
+    """Look for the light of the stims in the movie, and settle on the first frame."""
+    lit = max(
+        (channel for channel in channels if channel.light is not None), key=lambda channel: len(channel.pulses), default=None
+    )
+    light = None if lit is None or frames.movie is None else _see_light(match, frames, lit)
+    settled = settle_first_frame(
+        match,
+        light,
+        lit="" if lit is None else lit.pulses.name,
+        stims_s=np.concatenate([np.zeros(0), *(channel.pulses.onsets_s for channel in channels)]),
+        where=where,
+        findings=findings,
+    )
+    return None if settled is None else settled.clock
+
+
+def _see_light(match: FrameMatch, frames: ImagedFrames, lit: Triggers) -> LightSeen:
+    """Look for the light of a channel's stims in the movie; rows of the protocol without power give none."""
+    light, protocol = lit.light, lit.protocol
+    assert frames.movie is not None and light is not None and protocol is not None
     dark = [number for number, row in enumerate(protocol.rows) if row.power == 0 or row.power_mw == 0]
     seen = ~np.isin(light.row, dark)
     light = LightTimes(*(column[seen] for column in vars(light).values()))
     return find_light(frames.movie, match, light, plane=frames.plane)
-
-
-def _settle(
-    match: FrameMatch, light: LightSeen | None, channels: Sequence[Triggers], where: str, findings: list[Finding]
-) -> FrameMatch | None:
-    """Decide which pulse is the first frame's, by the best evidence there is, and say by which."""
-    stims_s = np.concatenate([np.zeros(0), *(channel.pulses.onsets_s for channel in channels)])
-    if light is not None and light.first is not None:
-        match = _settle_by_light(match, light, stims_s, where, findings)
-    elif light is not None:
-        message = "The light of the stims is not seen clearly in the movie, and does not tell which pulse is the first frame's."
-        findings.append(Finding("light-not-seen", message, "info", evidence={"explained": light.explained}))
-    if match.n_over < 0 and not match.told_by:
-        return None  # "too-few-pulses" has said so
-    before, after = match.n_missing
-    if before or after:
-        findings[:] = [finding for finding in findings if finding.code != "too-few-pulses"]
-        message = f"By the {match.told_by}, {before} frame pulses are missing before the train begins, {after} after it ends."
-        advice = "Accept this if the rate is steady: the missing frame times are continued with the median interval."
-        evidence = {"n_before": before, "n_after": after}
-        findings.append(Finding("missing-end-pulses", message, "error", where, advice, evidence))
-    findings.append(_first_frame(match, where, with_stims=len(stims_s) > 0))
-    return match
-
-
-def _first_frame(match: FrameMatch, where: str, *, with_stims: bool) -> Finding:
-    """Say what tells the first frame's pulse, and what was assumed."""
-    evidence = {"time_s": float(match.clock.starts_s[0]), "n_pulses": len(match.train_s), "n_ticks": match.n_ticks}
-    start = f"The first frame is taken to be at {evidence['time_s']:.4f} s"
-    if not match.told_by:
-        message = f"{start}; {match.n_over - match.first} of the {match.n_over} extra pulses are taken to follow the last frame."
-        advice = "Usual: the scanner runs on. But a lost first pulse would look the same; light of stims in the movie would tell."
-        return Finding("extra-pulses", message, "warning", where, advice, {**evidence, "n_extra": match.n_over})
-    if match.told_by == "pulse count":
-        message = f"{start}: there are as many pulses as frames. Nothing else tells."
-        advice = "A pulse lost and a frame not saved would cancel out unseen; light of stims in the movie would tell."
-        return Finding("first-frame-by-count", message, "warning" if with_stims else "info", where, advice, evidence)
-    return Finding("first-frame", f"{start}, as the {match.told_by} tells.", "info", where, "", evidence)
-
-
-def _settle_by_light(match: FrameMatch, light: LightSeen, stims_s: np.ndarray, where: str, findings: list[Finding]) -> FrameMatch:
-    """Let the light in the movie decide, and say what it does not reach."""
-    assert light.first is not None  # the light is seen
-    advice = "Check that recording and movie belong together."
-    if match.told_by == "program times" and match.first != light.first:
-        message = f"The light in the movie puts the first frame {light.first - match.first:+d} pulses from the program's."
-        findings.append(Finding("evidence-disagrees", message, "error", where, advice))
-    elif light.first > match.first:
-        n_before = light.first - match.first
-        message = (
-            f"{n_before} pulses precede the first frame, by the light in the movie: frames were not saved before the first stim."
-        )
-        findings.append(Finding("pulses-before-first-frame", message, "warning", where, advice, {"n_before": n_before}))
-    late = stims_s > light.confirmed_until_s
-    stop = light.first + match.n_ticks
-    if late.any() and match.told_by != "program times" and len(match.train_s) >= stop + match.n_planes:
-        within = late & (stims_s < match.starts_s(stop, stop + 1)[0])
-        if within.any():
-            message = (
-                f"{int(within.sum())} stims come after the last light that is seen, at {light.confirmed_until_s:.3f} s. "
-                "If frames were not saved after it, theirs would be wrong."
-            )
-            findings.append(Finding("stims-after-light", message, "warning", where, "", {"n_stims": int(within.sum())}))
-    findings += _light_findings(light)
-    _trust(match, light, findings)
-    return replace(match, first=light.first, told_by="light in the movie")
-
-
-def _light_findings(light: LightSeen) -> list[Finding]:
-    """Say how many stims agree, and which do not."""
-    found = []
-    unseen, moved = np.isnan(light.shifts), np.nan_to_num(light.shifts) != 0
-    n_fit, share = int((light.seen & (light.shifts == 0)).sum()), f"{light.explained:.0%} of the change of brightness"
-    message = f"The light of {n_fit} of {len(light.stims)} stims is seen in the frames that the pulses tell ({share})."
-    evidence = {"n_stims": len(light.stims), "n_fit": n_fit, "explained": light.explained}
-    found.append(Finding("light-seen", message, "info", evidence=evidence))
-    if moved.any():
-        stims, shifts = light.stims[moved], light.shifts[moved].astype(int)
-        message = (
-            f"The light of {len(stims)} stims, first of number {stims[0]}, comes in other frames than the pulses tell, "
-            f"first by {shifts[0]:+d}."
-        )
-        advice = (
-            "Frames or pulses were lost before that stim, or triggers are wrong. Results after it would be of the wrong frames."
-        )
-        evidence = {"stims": stims[:50].tolist(), "shift_ticks": shifts[:50].tolist()}
-        found.append(Finding("light-moves", message, "error", advice=advice, evidence=evidence))
-    if unseen.any():
-        stims = light.stims[unseen]
-        message = f"No light is seen at {len(stims)} of the stims, first at number {stims[0]}, while the others are seen."
-        advice = "These triggers may be none, or the laser was blocked."
-        found.append(Finding("stims-without-light", message, "warning", advice=advice, evidence={"stims": stims[:50].tolist()}))
-    return found
-
-
-def _trust(match: FrameMatch, light: LightSeen, findings: list[Finding]) -> None:
-    """Take back suspicions that the light of the stims clears."""
-    edges = [-np.inf, *match.mended_s.tolist(), np.inf]
-    if all(light.confirms(start, stop) for start, stop in pairwise(edges)):  # on all sides of every gap
-        _lower(findings, "missing-pulses", "warning", "The light of the stims before and after confirms the number filled in.")
-    counted = not any(finding.code.endswith("-stims-than-protocol") for finding in findings)
-    if counted and np.all(light.shifts == 0) and light.seen.all():  # no trigger is a stray, so none of the right number is lost
-        _lower(
-            findings, "irregular-stims", "info", "There are as many as the protocol has, and the movie shows light at every one."
-        )
-
-
-def _lower(findings: list[Finding], code: str, severity: Severity, why: str) -> None:
-    for index, finding in enumerate(findings):
-        if finding.code == code:
-            findings[index] = replace(finding, severity=severity, message=f"{finding.message} {why}", advice="")
 
 
 # where there is no frame clock

@@ -237,7 +237,7 @@ def _stims(rng: np.random.Generator, faults: Collection[str], scan: _Scan) -> tu
     n_groups, n_shots = int(rng.integers(1, 4)), int(rng.integers(1, 8))
     rows = [PhotostimRow(group=group, n_shots=n_shots, shot_duration_s=0.02, inter_shot_s=0.005) for group in range(n_groups)]
     length_s = n_groups * n_shots * 0.025
-    interval_s = length_s * 1.5 + float(rng.uniform(0.3, 0.6))
+    interval_s = length_s * 1.5 + float(rng.uniform(0.6, 1.2))
     n_stims = int((scan.period_s * scan.n_ticks - 3.5) / interval_s)
     part = 0.2 if "stim jitter" in faults else 0.005
     at_s = scan.begin_s + 1.5 + interval_s * (np.arange(n_stims) + rng.uniform(-part, part, n_stims))
