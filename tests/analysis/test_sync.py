@@ -131,6 +131,15 @@ def test_a_trigger_without_light_is_told():
     assert audit.verdict == "warn"
 
 
+def test_stims_without_power_have_no_light_to_look_for():
+    signals, frames = recording(stims=STIMS)
+    row = PhotostimRow(group=0, n_shots=2, shot_duration_s=0.01, power=0.0)
+    made = protocol(n_groups=1, rows=[row], n_stims=12)
+    audit = audit_sync(signals, lit_movie(frames, STIMS), stim="markpoints2packio", protocol=made)
+    assert codes(audit) == ["light-not-seen", "first-frame-by-count"]
+    assert audit.stims["catch"].all()
+
+
 def test_a_movie_without_light_tells_nothing():
     signals, frames = recording(n_extra=3, stims=STIMS)
     audit = audit_sync(signals, lit_movie(frames, []), stim="markpoints2packio", protocol=protocol(n_stims=12))

@@ -258,9 +258,8 @@ def _settled_ticks(
     match: FrameMatch, frames: ImagedFrames, channels: Sequence[Triggers], where: str, findings: list[Finding]
 ) -> FrameClock | None:
     """Look for the light of the stims in the movie, and settle on the first frame."""
-    lit = max(
-        (channel for channel in channels if channel.light is not None), key=lambda channel: len(channel.pulses), default=None
-    )
+    with_light = [channel for channel in channels if channel.light is not None]
+    lit = max(with_light, key=lambda channel: len(channel.pulses), default=None)
     light = None if lit is None or frames.movie is None else _see_light(match, frames, lit)
     settled = settle_first_frame(
         match,
