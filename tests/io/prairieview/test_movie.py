@@ -282,7 +282,8 @@ def test_dropped_frames_are_found_in_the_times(tmp_path: Path, frames: np.ndarra
     movie = open_movie(rig.write_t_series(tmp_path / "a", frames, times=lambda index: 0.1 * (index + 3 * (index >= 8))))
     assert movie.metadata.frame_rate_hz == pytest.approx(10.0)
     assert codes(movie) == ["irregular-frame-times"]
-    assert movie.findings[0].evidence["before_frames"] == [8]
+    assert (movie.findings[0].evidence["before_frames"], movie.findings[0].evidence["frames_missing"]) == ([8], [3])
+    assert "first before frame 8: 0.4 s); 3 frames seem to be missing" in movie.findings[0].message
     assert movie.metadata.frame_times_s[8] == pytest.approx(1.1)
 
 

@@ -182,23 +182,6 @@ def choose_channel(channel: int | str | None, channels: Mapping[int, str], prese
     return number
 
 
-def choose_plane(plane: int | None, n_planes: int, source: Path) -> int:
-    """Return the zero-based plane.
-
-    Raises
-    ------
-    AmbiguousInputError
-        If none was chosen of several.
-    ParameterError
-        If there is no such plane.
-    """
-    if plane is None and n_planes > 1:
-        raise AmbiguousInputError(f"'{source}' has {n_planes} planes: 0 to {n_planes - 1}. Choose with plane=.")
-    if plane is not None and plane not in range(n_planes):
-        raise ParameterError(f"plane = {plane!r} is not in '{source}'. Its planes: 0 to {n_planes - 1}.")
-    return plane or 0
-
-
 def _usable_stacks(arrangement: Arrangement, recording: RecordingFolder, channel: int, file: np.ndarray) -> dict[int, str]:
     """Return the stack of each sequence (by position) whose listed files are not all there.
 

@@ -216,14 +216,19 @@ def measure_period(arrangement: Arrangement, starts: np.ndarray, findings: list[
     where = str(arrangement.scan.path)
     odd = np.flatnonzero(~regular & within)
     if odd.size:
+        lost = np.clip(np.round(intervals[odd] / middle) - 1, 0, 1e9).astype(int)
         findings.append(
             Finding(
                 "irregular-frame-times",
                 f"{odd.size} intervals between frames differ by more than half from the usual {middle:.6g} s "
-                f"(first before frame {odd[0] + 1}: {intervals[odd[0]]:.6g} s).",
+                f"(first before frame {odd[0] + 1}: {intervals[odd[0]]:.6g} s); {lost.sum()} frames seem to be missing.",
                 where=where,
                 advice="Frames were dropped or the scan paused there; use the frame clock for times.",
-                evidence={"before_frames": (odd[:1000] + 1).tolist(), "intervals_s": intervals[odd[:1000]].tolist()},
+                evidence={
+                    "before_frames": (odd[:1000] + 1).tolist(),
+                    "intervals_s": intervals[odd[:1000]].tolist(),
+                    "frames_missing": lost[:1000].tolist(),
+                },
             )
         )
     pauses = np.flatnonzero(~regular & ~within)

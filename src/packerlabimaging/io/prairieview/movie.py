@@ -10,10 +10,11 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, ParameterError
 from packerlabimaging.io.given import complete_metadata
+from packerlabimaging.io.interleaving import choose_plane
 from packerlabimaging.io.prairieview.arrangement import arrange_frames
 from packerlabimaging.io.prairieview.environment import read_environment
 from packerlabimaging.io.prairieview.folder import RecordingFolder, find_recording
-from packerlabimaging.io.prairieview.frames import FrameFiles, channels_with_images, choose_channel, choose_plane, locate_frames
+from packerlabimaging.io.prairieview.frames import FrameFiles, channels_with_images, choose_channel, locate_frames
 from packerlabimaging.io.prairieview.metadata import build_metadata, complete_from_environment
 from packerlabimaging.io.prairieview.unlisted import find_unlisted_frames
 from packerlabimaging.io.prairieview.xml import read_pvscan
@@ -109,7 +110,7 @@ def open_prairieview(path: str | Path, **options: Any) -> PrairieViewMovie:
     if not arrangement.channels:
         raise ParameterError(f"'{recording.xml}' lists no image files. Expected File elements in its frames.")
     channel = choose_channel(chosen.channel, arrangement.channels, channels_with_images(arrangement, recording), recording.xml)
-    plane = choose_plane(chosen.plane, arrangement.n_planes, recording.xml)
+    plane = choose_plane(chosen.plane, arrangement.n_planes, str(recording.xml))
     files = locate_frames(arrangement, recording, channel=channel, plane=plane)
     found, noticed = build_metadata(arrangement, channel=channel, frame_shape_px=files.shape[1:])
     metadata, given = _with_given(found, files, chosen, str(recording.xml))

@@ -16,8 +16,9 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError, UnknownFormatError
+from packerlabimaging.io.interleaving import choose_plane
 from packerlabimaging.io.prairieview.folder import ImageName, RecordingFolder
-from packerlabimaging.io.prairieview.frames import FrameFiles, choose_channel, choose_plane, place_frames
+from packerlabimaging.io.prairieview.frames import FrameFiles, choose_channel, place_frames
 from packerlabimaging.io.tiff.numbered import format_ranges
 from packerlabimaging.io.tiff.stack import read_stack
 
@@ -104,7 +105,7 @@ def find_unlisted_frames(
     found, used_planes, noticed = _arrange(folder, places, plane, n_planes)
     file = recording.listing.find([name for name, _ in found])
     files = place_frames(recording.listing, file, np.array([page for _, page in found], np.int64), (*findings, *noticed))
-    return PlainFolder(folder, names[0], files, channels, number, choose_plane(plane, used_planes, folder), used_planes)
+    return PlainFolder(folder, names[0], files, channels, number, choose_plane(plane, used_planes, str(folder)), used_planes)
 
 
 def _places(folder: Path, images: Sequence[ImageName]) -> list[tuple[str, int]]:
@@ -133,7 +134,7 @@ def _arrange(
             f"'{folder}' has cycles of {format_ranges(counts.values())} images. "
             f"Expected n_planes={n_planes} in each, one volume a cycle."
         )
-    index = choose_plane(plane, n_planes, folder)
+    index = choose_plane(plane, n_planes, str(folder))
     complete = [cycle for cycle in sorted(places) if counts[cycle] == n_planes]
     dropped = [cycle for cycle in sorted(places) if counts[cycle] < n_planes]
     findings = [] if not dropped else [_incomplete(folder, dropped, n_planes)]
