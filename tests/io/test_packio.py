@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError, ParameterError
 from packerlabimaging.io.packio import PackIOReader, PaqWriter, channels, iter_channels, read_paq_header, write_paq
+from packerlabimaging.io.readers import open_signals
 
 REAL = "Packer-Lab__OPSF_vs_PPSF/2020-09-25_axialRes_PPSF_RL091_Cell36_NA0.73_fast_00001.paq"
 
@@ -262,7 +263,7 @@ def test_missing_overwritten_misused(paq, tmp_path):
     with pytest.raises(ParameterError, match="inside a with block"):
         PaqWriter(tmp_path / "b.paq", rate_hz=1, names=["a"]).write(np.zeros((1, 1)))
     with pytest.raises(ParameterError, match="no option 'channel'. Options: variant"):
-        PackIOReader().open(paq, channel="x")
+        open_signals(paq, channel="x")
 
 
 def test_file_that_shrinks_after_opening(paq):

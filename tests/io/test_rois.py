@@ -13,7 +13,6 @@ from PIL import Image
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError, UnknownFormatError
 from packerlabimaging.io.cellpose import CellposeReader
-from packerlabimaging.io.labels import LabelImageReader
 from packerlabimaging.io.readers import find_readers, open_segmentation
 from packerlabimaging.io.rois import read_rois
 
@@ -88,7 +87,7 @@ def test_what_is_no_label_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownFormatError):
         read_rois(tmp_path / "text.txt")
     with pytest.raises(ParameterError, match="no option 'planes'. Did you mean 'plane'"):
-        LabelImageReader().open(tmp_path / "empty.npy", planes=1)
+        open_segmentation(tmp_path / "empty.npy", reader="labels", planes=1)
 
 
 def test_an_image_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, MissingInputError, ParameterError
+from packerlabimaging.io.readers import open_segmentation
 from packerlabimaging.io.suite2p import Suite2pReader, find_frames, frames_of_files
 
 HEIGHT, WIDTH, N_FRAMES = 20, 30, 50
@@ -168,7 +169,7 @@ def test_planes_are_never_guessed(tmp_path: Path) -> None:
     assert reader.inspect(tmp_path).facts["n_planes"] == 3
     assert reader.inspect(tmp_path).facts["plane2_n_rois"] == 3
     with pytest.raises(ParameterError, match="no option 'channel'"):
-        reader.open(tmp_path, channel=1)
+        open_segmentation(tmp_path, channel=1)
 
 
 def test_missing_files_are_named(tmp_path: Path) -> None:

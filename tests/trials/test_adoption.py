@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from packerlabimaging.errors import FormatError, MissingInputError, ParameterError
-from packerlabimaging.trials import Experiment, TwoPhotonImagingTrial
+from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingInputError, ParameterError
+from packerlabimaging.trials import Experiment, ExperimentConfig, TwoPhotonImagingTrial
 
 LENGTHS = {"t-002": 45, "t-001": 60}  # the run joined the second first
 SHAPE = (24, 30)
@@ -104,3 +105,29 @@ def test_a_segmentation_of_other_frames_is_refused(tmp_path: Path, run: Path) ->
     (run / "plane0" / "ops.npy").unlink()
     alone = experiment(tmp_path / "alone", ["t-003"], {"t-003": 105}).run(segmentation=run, progress=False)
     assert alone["t-003"].segmentation.rois.frame_shape_px == SHAPE
+
+
+def test_options_of_the_reader_reach_it_and_are_part_of_the_result(tmp_path: Path, run: Path) -> None:
+    other = run / "plane1"
+    shutil.copytree(run / "plane0", other)
+    np.save(other / "F.npy", 7 + np.load(run / "plane0" / "F.npy"))
+    made = experiment(tmp_path, ["t-001"])
+    with pytest.raises(AmbiguousInputError, match="plane"):
+        made.run(segmentation=run, progress=False)
+    with pytest.raises(ParameterError, match="has no option 'plan'. Did you mean 'plane'"):
+        made.run(segmentation={"path": run, "options": {"plan": 1}}, progress=False)
+    first = made.run(segmentation={"path": run, "options": {"plane": 0}}, progress=False)["t-001"].cells.layers["F"][:]
+    chosen = {"path": run, "reader": "suite2p", "options": {"plane": 1}}
+    second = made.run(segmentation=chosen, progress=False)["t-001"].cells.layers["F"][:]
+    np.testing.assert_array_equal(second, first + 7)
+    written = made.config.to_dict(base=tmp_path)["segmentation"]
+    assert written == {"path": "suite2p", "reader": "suite2p", "options": {"plane": 1}}
+    again = ExperimentConfig.from_dict(
+        {"schema": 1, "id": "e", "output": "out", "segmentation": written}, base=tmp_path, source="f"
+    )
+    assert again.segmentation == made.segmentation_config
+
+
+def test_a_segmentation_that_is_no_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"segmentation must be a path, or a table with the key 'path', not 3"):
+        experiment(tmp_path, ["t-001"]).run(segmentation=3, progress=False)  # type: ignore[arg-type]

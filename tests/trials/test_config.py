@@ -101,6 +101,10 @@ def test_all_faults_come_at_once_each_with_its_place(tmp_path):
         ('schema = 1\nid = "e"\noutput = "o"\n[[trial]]\ntype = "NumbersTrial"', "number 1: 'id' is missing"),
         ('schema = 1\nid = "e"\noutput = "o\\u0000"', "'output' is missing or not text"),
         ('schema = 1\nid = "e"\noutput = "o"\n[segmentation]\npath = "b"\nreader = 4', "reader = 4 must be the name"),
+        (
+            'schema = 1\nid = "e"\noutput = "o"\n[segmentation]\npath = "b"\noptions = 4',
+            "segmentation: path must be text, options a table",
+        ),
         (FILE.replace("b.numbers", "b\\u0000"), "input 'extra': .* can't be a path"),
         (FILE.replace('reader = "numbers"', "reader = 3"), "input 'extra': reader = 3 must be the name"),
         ("x = " + "[" * 3000 + "]" * 3000, "not valid TOML"),

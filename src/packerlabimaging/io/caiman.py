@@ -22,7 +22,7 @@ from packerlabimaging.errors import FormatError, PackerLabImagingError, Paramete
 from packerlabimaging.io import _hdf5
 from packerlabimaging.io._npz import NpzFile, open_npz
 from packerlabimaging.io.readers import Inspection, Kind, Reader
-from packerlabimaging.io.rois import check_frame_shape, refuse_options
+from packerlabimaging.io.rois import check_frame_shape
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -66,7 +66,7 @@ class CaimanReader(Reader):
         except (PackerLabImagingError, OSError):
             return False
 
-    def open(self, path: Path, *, frame_shape_px: tuple[int, int] | None = None, **options: Any) -> Segmentation:
+    def open(self, path: Path, *, frame_shape_px: tuple[int, int] | None = None) -> Segmentation:
         """Read footprints and traces.
 
         Parameters
@@ -93,7 +93,6 @@ class CaimanReader(Reader):
         ParameterError
             If the size of the frame is neither stored nor given.
         """
-        refuse_options(self, options)
         with _opened(Path(path)) as results:
             A = results.footprints()
             shape = _frame_shape(results, A.shape[0], frame_shape_px)

@@ -14,7 +14,6 @@ from packerlabimaging.errors import FormatError, PackerLabImagingError
 from packerlabimaging.io._npy import read_dict_npy, read_npy_header
 from packerlabimaging.io.labels import choose_label_plane, segmentation_of_labels
 from packerlabimaging.io.readers import Inspection, Kind, Reader
-from packerlabimaging.io.rois import refuse_options
 
 
 class CellposeReader(Reader):
@@ -34,7 +33,7 @@ class CellposeReader(Reader):
             return False
         return shape == () and dtype.hasobject
 
-    def open(self, path: Path, *, plane: int | None = None, **options: Any) -> Segmentation:
+    def open(self, path: Path, *, plane: int | None = None) -> Segmentation:
         """Read the masks.
 
         Parameters
@@ -59,7 +58,6 @@ class CellposeReader(Reader):
         FormatError
             If it is damaged, could run code, or holds no masks.
         """
-        refuse_options(self, options)
         values = read_dict_npy(Path(path))
         masks = values.get("masks")
         if not isinstance(masks, np.ndarray) or masks.ndim not in (2, 3) or masks.dtype.kind not in "ui":

@@ -27,7 +27,7 @@ from packerlabimaging.errors import (
     ParameterError,
 )
 from packerlabimaging.io.readers import Inspection, Kind, Reader
-from packerlabimaging.io.rois import clip_to_frame, frame_around, refuse_options
+from packerlabimaging.io.rois import clip_to_frame, frame_around
 
 MAX_ROI_BYTES, MAX_ROIS = 8 << 20, 100_000
 """Largest single ROI (a freehand outline of 65535 points has 0.8 MB), and most ROIs, of a file that is believed."""
@@ -59,9 +59,7 @@ class ImageJReader(Reader):
         except Exception:  # zipfile has many errors for damaged files
             return False
 
-    def open(
-        self, path: Path, *, frame_shape_px: tuple[int, int] | None = None, plane: int | None = None, **options: Any
-    ) -> Segmentation:
+    def open(self, path: Path, *, frame_shape_px: tuple[int, int] | None = None, plane: int | None = None) -> Segmentation:
         """Read the ROIs.
 
         Parameters
@@ -93,7 +91,6 @@ class ImageJReader(Reader):
         """
         import pandas as pd
 
-        refuse_options(self, options)
         path = Path(path)
         drawn = [(name, roi) for name, roi in _read(path)]
         drawn, number = _on_plane(drawn, plane, path)

@@ -15,7 +15,7 @@ from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
 from packerlabimaging.io._npy import open_npy
 from packerlabimaging.io.readers import Inspection, Kind, Reader
-from packerlabimaging.io.rois import IMAGE_SUFFIXES, check_frame_shape, refuse_options
+from packerlabimaging.io.rois import IMAGE_SUFFIXES, check_frame_shape
 
 MAX_IMAGE_BYTES = 256 << 20
 """Largest label image of a plane: 8192 x 8192 pixels of four bytes."""
@@ -40,7 +40,7 @@ class LabelImageReader(Reader):
             return False
         return True
 
-    def open(self, path: Path, *, plane: int | None = None, **options: Any) -> Segmentation:
+    def open(self, path: Path, *, plane: int | None = None) -> Segmentation:
         """Read a label image.
 
         Parameters
@@ -64,7 +64,6 @@ class LabelImageReader(Reader):
         FormatError
             If it is not a label image, or has no ROI.
         """
-        refuse_options(self, options)
         labels, number = read_label_image(Path(path), plane=plane)
         return segmentation_of_labels(labels, plane=number, engine="label image", source=str(path))
 

@@ -81,8 +81,12 @@ class Reader(ABC):
         """Say whether ``path`` (which exists) is this format. Cheap: names and first bytes. Never raises on odd files."""
 
     @abstractmethod
-    def open(self, path: Path, **options: Any) -> Any:
-        """Open ``path``; read headers only. Options are keyword-only, with defaults, and documented here."""
+    def open(self, path: Path, *_: Any, **options: Any) -> Any:
+        """Open ``path``; read headers only.
+
+        A reader names its options here, keyword-only and with defaults, or takes them as ``**options`` for the dataclass in
+        ``options``.
+        """
 
     @abstractmethod
     def inspect(self, path: Path) -> Inspection:
@@ -160,25 +164,37 @@ def open_path(path: str | Path, kind: Kind, *, reader: str | None, options: Mapp
         If the reader has no such option; those that it has are listed. Further errors are those of :func:`find_reader`.
     """
     found = find_reader(path, kind, reader=reader)
-    known = _option_names(found)
-    if known is not None:
-        for name in options:
-            if name not in known:
-                raise ParameterError(
-                    f"The reader '{found.name}' of '{path}' has no option '{name}'.{did_you_mean(name, known)} "
-                    f"Options: {', '.join(known) or 'none'}."
-                )
+    check_options(found, options, path=path)
     return found.open(Path(path), **options)
 
 
-def _option_names(reader: Reader) -> list[str] | None:
+def check_options(reader: Reader, options: Mapping[str, Any], *, path: str | Path) -> None:
+    """Check that a reader has all options.
+
+    Raises
+    ------
+    ParameterError
+        If not; those that it has are listed.
+    """
+    known = option_names(reader)
+    if known is None:
+        return
+    for name in options:
+        if name not in known:
+            raise ParameterError(
+                f"The reader '{reader.name}' of '{path}' has no option '{name}'.{did_you_mean(name, known)} "
+                f"Options: {', '.join(known) or 'none'}."
+            )
+
+
+def option_names(reader: Reader) -> list[str] | None:
     """Return the names of a reader's options, None where it takes any."""
     if reader.options is not None:
         return [option.name for option in fields(reader.options)]
-    parameters = inspect.signature(reader.open).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+    parameters = inspect.signature(reader.open).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None
-    return list(parameters)[1:]
+    return [parameter.name for parameter in parameters][1:]
 
 
 def open_movie(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from packerlabimaging._check import did_you_mean
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import FormatError, ParameterError
-from packerlabimaging.io.readers import Reader, find_reader, find_readers, open_path, readers
+from packerlabimaging.io.readers import find_reader, find_readers, option_names
 
 MAX_FRAME_SIDE_PX = 65_535
 """No frame is taken for longer or wider than this."""
@@ -48,26 +45,9 @@ def read_rois(path: str | Path, *, frame_shape_px: tuple[int, int] | None = None
     if reader is None and path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not find_readers(path, "segmentation"):
         reader = "labels"
     found = find_reader(path, "segmentation", reader=reader)
-    takes_shape = "frame_shape_px" in inspect.signature(readers.get(found.name).open).parameters
-    options = {"frame_shape_px": frame_shape_px} if takes_shape else {}
-    rois: RoiSet = open_path(path, "segmentation", reader=found.name, options=options).rois
+    options = {"frame_shape_px": frame_shape_px} if "frame_shape_px" in (option_names(found) or ()) else {}
+    rois: RoiSet = found.open(path, **options).rois
     return rois
-
-
-def refuse_options(reader: Reader, options: Mapping[str, Any]) -> None:
-    """Raise for options that a reader does not have.
-
-    Raises
-    ------
-    ParameterError
-        If there is one; those that there are, are listed.
-    """
-    parameters = inspect.signature(reader.open).parameters.values()
-    known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
-    for name in options:
-        raise ParameterError(
-            f"The reader '{reader.name}' has no option '{name}'.{did_you_mean(name, known)} It has: {', '.join(known) or 'none'}."
-        )
 
 
 def check_frame_shape(shape: Sequence[float], *, where: str) -> tuple[int, int]:

@@ -269,10 +269,8 @@ class RunReader(Reader):
         except OSError:
             return False
 
-    def open(self, path: Path, **options: Any) -> Segmentation:
+    def open(self, path: Path) -> Segmentation:
         """Load the run; there are no options."""
-        if options:
-            raise ParameterError(f"The reader '{self.name}' has no option '{next(iter(options))}'. It takes none.")
         return load_run(path)
 
     def inspect(self, path: Path) -> Inspection:

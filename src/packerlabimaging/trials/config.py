@@ -15,6 +15,7 @@ from typing import Any
 from packerlabimaging._check import did_you_mean
 from packerlabimaging._provenance import to_plain
 from packerlabimaging.errors import ConfigError, MissingFileError, ParameterError
+from packerlabimaging.trials.inputs import InputConfig, InputGiven
 from packerlabimaging.trials.trial import Trial, check_id, trial_types, type_key
 
 SCHEMA = 1
@@ -37,9 +38,11 @@ class SegmentationConfig:
         For an engine that takes ROIs: ``"targets"`` (the light's disc on each photostimulation target), or the path of a
         label image or of another segmentation.
     path
-        Folder of an existing run to adopt.
+        Folder or file of an existing run to adopt.
     reader
         Reader for ``path``; detected by default.
+    options
+        Options of the reader.
     """
 
     engine: str | None = None
@@ -47,6 +50,19 @@ class SegmentationConfig:
     rois: Path | str | None = None
     path: Path | None = None
     reader: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def adopt(cls, given: InputGiven) -> SegmentationConfig:
+        """Make one of an existing run: its path, or a table of ``path``, ``reader``, ``options``.
+
+        Raises
+        ------
+        ParameterError
+            If it is neither.
+        """
+        config = InputConfig.of(given, what="segmentation")
+        return cls(path=config.path.resolve(), reader=config.reader, options=config.options)
 
 
 @dataclass(frozen=True)
@@ -130,7 +146,7 @@ class ExperimentConfig:
                 if chosen.rois is not None:
                     values["segmentation"]["rois"] = chosen.rois if chosen.rois == TARGETS else _relative(Path(chosen.rois), base)
             elif chosen.path is not None:
-                values["segmentation"] = {"path": _relative(chosen.path, base), "reader": chosen.reader}
+                values["segmentation"] = _input_to_dict(chosen.path, chosen.reader, chosen.options, base)
         values["trial"] = [_trial_to_dict(trial, base) for trial in self.trials]
         return values
 
@@ -142,11 +158,12 @@ def _relative(path: Path, base: Path) -> str:
         return path.as_posix()
 
 
+def _input_to_dict(path: Path, reader: str | None, options: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    return {"path": _relative(path, base), "reader": reader, "options": to_plain(options)}
+
+
 def _trial_to_dict(trial: Trial, base: Path) -> dict[str, Any]:
-    inputs = {
-        name: {"path": _relative(config.path, base), "reader": config.reader, "options": to_plain(config.options)}
-        for name, config in trial.inputs.items()
-    }
+    inputs = {name: _input_to_dict(given.path, given.reader, given.options, base) for name, given in trial.inputs.items()}
     sections = {name: to_plain(section) for name, section in trial.settings.items()}
     fields = {name: to_plain(getattr(trial, name)) for name in trial.declared_fields}
     return {"id": trial.id, "type": type_key(type(trial)), "inputs": inputs, **fields, **sections}
@@ -199,7 +216,7 @@ class _Reader:
             return None
         if not values:
             return None
-        self._check_keys(values, ("engine", "settings", "rois", "path", "reader"), "[segmentation]")
+        self._check_keys(values, ("engine", "settings", "rois", "path", "reader", "options"), "[segmentation]")
         if ("engine" in values) == ("path" in values):
             self.faults.append("[segmentation] needs either engine = '...' or path = '...' (an existing run), not both.")
             return None
@@ -212,10 +229,12 @@ class _Reader:
                 rois = self._path(values, "rois", "[segmentation]")
             return SegmentationConfig(engine=values["engine"], settings=dict(values.get("settings", {})), rois=rois)
         path = self._path(values, "path", "[segmentation]")
-        if not isinstance(values.get("reader"), str | None):
-            self.faults.append(f"[segmentation]: reader = {values['reader']!r} must be the name of a reader.")
+        given = {key: values[key] for key in ("reader", "options") if key in values}
+        try:
+            return None if path is None else SegmentationConfig.adopt({"path": path, **given})
+        except ParameterError as error:
+            self.faults.append(str(error))
             return None
-        return None if path is None else SegmentationConfig(path=path, reader=values.get("reader"))
 
     def _trials(self, tables: Any) -> list[Trial]:
         if not isinstance(tables, list):

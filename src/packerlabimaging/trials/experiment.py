@@ -20,11 +20,12 @@ from packerlabimaging.errors import (
     ParameterError,
     StoreError,
 )
-from packerlabimaging.io.readers import find_reader, open_segmentation
+from packerlabimaging.io.readers import check_options, find_reader, open_path
 from packerlabimaging.io.rois import read_rois
 from packerlabimaging.io.suite2p import Recording, check_single, split_run
 from packerlabimaging.segmentation.engine import EngineJob, complete_settings, engines, get_engine, load_run
 from packerlabimaging.trials.config import TARGETS, ExperimentConfig, SegmentationConfig
+from packerlabimaging.trials.inputs import InputGiven
 from packerlabimaging.trials.results import codec_named
 from packerlabimaging.trials.steps import SEGMENTATION, StepRunner, StepStatus
 from packerlabimaging.trials.store import Receipt, Store
@@ -180,7 +181,7 @@ class Experiment:
         config = self.segmentation_config
         if config is None or config.path is None:
             return None
-        found = open_segmentation(config.path, reader=config.reader)
+        found: Segmentation = open_path(config.path, "segmentation", reader=config.reader, options=config.options)
         if not found.has_traces:
             raise ParameterError(
                 f"The segmentation '{config.path}' holds ROIs but no traces, so that it can't be adopted. Have the traces "
@@ -243,7 +244,7 @@ class Experiment:
         self,
         *,
         engine: str | None = None,
-        segmentation: str | Path | None = None,
+        segmentation: InputGiven | None = None,
         engine_settings: Mapping[str, Any] | None = None,
         rois: str | Path | None = None,
         progress: bool = True,
@@ -255,7 +256,8 @@ class Experiment:
         engine
             Segmentation engine, where the experiment file does not name it or another one is wanted.
         segmentation
-            Existing segmentation to adopt instead, e.g. a Suite2p folder.
+            Existing segmentation to adopt instead: its path, e.g. a Suite2p folder, or a table of ``path``, ``reader`` and
+            ``options`` like an input.
         engine_settings
             Settings that differ from the engine's defaults.
         rois
@@ -292,14 +294,14 @@ class Experiment:
     def _choose_segmentation(
         self,
         engine: str | None,
-        segmentation: str | Path | None,
+        segmentation: InputGiven | None,
         engine_settings: Mapping[str, Any] | None,
         rois: str | Path | None,
     ) -> None:
         if engine is not None and segmentation is not None:
             raise ParameterError("Give either engine= or segmentation= (an existing run to adopt), not both.")
         if segmentation is not None:
-            self.segmentation_config = SegmentationConfig(path=Path(segmentation).resolve())
+            self.segmentation_config = SegmentationConfig.adopt(segmentation)
         if engine is None and engine_settings is None and rois is None:
             return
         before = self.segmentation_config if engine is None else self.segmentation_config or SegmentationConfig()
@@ -318,7 +320,8 @@ class Experiment:
         """Raise what is wrong with the choice of segmentation now, not after the movies were read."""
         chosen = self.require_segmentation()
         if chosen.path is not None:
-            find_reader(chosen.path, "segmentation", reader=chosen.reader)
+            reader = find_reader(chosen.path, "segmentation", reader=chosen.reader)
+            check_options(reader, chosen.options, path=chosen.path)
             return
         engine = get_engine(str(chosen.engine))
         complete_settings(engine, chosen.settings)

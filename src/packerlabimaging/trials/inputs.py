@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
+from packerlabimaging._check import did_you_mean
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.signals import Signals
-from packerlabimaging.errors import MissingInputError
+from packerlabimaging.errors import MissingInputError, ParameterError
 from packerlabimaging.io.readers import KINDS, Kind, open_path
 
 if TYPE_CHECKING:
@@ -45,6 +46,36 @@ class InputConfig:
     path: Path
     reader: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, given: InputGiven, *, what: str) -> InputConfig:
+        """Return what a user gave as ``what``: a path, or a table of ``path``, ``reader`` and ``options``.
+
+        Raises
+        ------
+        ParameterError
+            If it is neither.
+        """
+        if isinstance(given, InputConfig):
+            return given
+        if isinstance(given, (str, Path)):
+            return cls(Path(given))
+        if not isinstance(given, Mapping) or "path" not in given:
+            raise ParameterError(f"{what} must be a path, or a table with the key 'path', not {given!r}.")
+        known = ("path", "reader", "options")
+        for key in given:
+            if key not in known:
+                raise ParameterError(f"{what} has no key '{key}'.{did_you_mean(key, known)} Keys: {', '.join(known)}.")
+        path, reader, options = given["path"], given.get("reader"), given.get("options", {})
+        if not isinstance(path, (str, Path)) or not isinstance(options, Mapping):
+            raise ParameterError(f"{what}: path must be text, options a table.")
+        if not isinstance(reader, str | None):
+            raise ParameterError(f"{what}: reader = {reader!r} must be the name of a reader.")
+        return cls(Path(path), reader, dict(options))
+
+
+InputGiven = str | Path | Mapping[str, Any] | InputConfig
+"""What a user may write as an input."""
 
 
 class Input(Generic[T]):

@@ -21,8 +21,9 @@ from packerlabimaging.core.schema import findings_of
 from packerlabimaging.errors import MissingDependencyError, MissingFileError
 from packerlabimaging.segmentation.engine import complete_settings, get_engine, run_engine
 from packerlabimaging.trials.code import code_of, names_in
-from packerlabimaging.trials.config import TARGETS
+from packerlabimaging.trials.config import TARGETS, SegmentationConfig
 from packerlabimaging.trials.fingerprint import fingerprint
+from packerlabimaging.trials.inputs import InputConfig
 from packerlabimaging.trials.results import codec_for
 from packerlabimaging.trials.store import Receipt, Store, measure
 from packerlabimaging.trials.trial import Trial
@@ -137,11 +138,11 @@ class StepRunner:
 
     def _input(self, name: str) -> str | None:
         if name == SEGMENTATION:
-            config = self.experiment.segmentation_config
-            return None if config is None or config.path is None else self._fingerprint(config.path)
-        trial_id, input_name = name.split(":")
-        given = self.experiment[trial_id].inputs.get(input_name) if trial_id in self.experiment else None
-        found = None if given is None else self._fingerprint(given.path)
+            given: InputConfig | SegmentationConfig | None = self.experiment.segmentation_config
+        else:
+            trial_id, input_name = name.split(":")
+            given = self.experiment[trial_id].inputs.get(input_name) if trial_id in self.experiment else None
+        found = None if given is None or given.path is None else self._fingerprint(given.path)
         if found is None or given is None or not (given.reader or given.options):
             return found
         return f"{found} {given.reader} {to_plain(given.options)}"
@@ -169,7 +170,7 @@ class StepRunner:
         config = self.experiment.require_segmentation()
         trials = [trial.id for trial in self.experiment.trials_of(fov)]
         if config.engine is None:
-            return {"reader": config.reader, "trials": trials}
+            return {"reader": config.reader, "options": to_plain(config.options), "trials": trials}
         settings = complete_settings(get_engine(config.engine), config.settings)
         rois = TARGETS if config.rois == TARGETS else None if config.rois is None else self._fingerprint(Path(config.rois))
         return {"engine": config.engine, "settings": to_plain(settings), "rois": rois, "trials": trials}

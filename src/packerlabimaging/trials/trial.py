@@ -27,15 +27,13 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import ConfigError, NotComputedError, ParameterError
 from packerlabimaging.trials.code import code_of
 from packerlabimaging.trials.fields import Field, Settings, build_section, collect_fields
-from packerlabimaging.trials.inputs import Input, InputConfig
+from packerlabimaging.trials.inputs import Input, InputConfig, InputGiven
 
 if TYPE_CHECKING:
     from packerlabimaging.core.segmentation import Segmentation
     from packerlabimaging.trials.experiment import Experiment
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-
-InputGiven = str | Path | Mapping[str, Any] | InputConfig
 
 
 def check_id(what: str, value: str) -> str:
@@ -213,9 +211,10 @@ class Trial:
                 listed = ", ".join(self.declared_inputs) or "none"
                 faults.append(f"'{name}' is not an input.{did_you_mean(name, self.declared_inputs)} Inputs: {listed}.")
                 continue
-            config, fault = _input_config(name, given)
-            if config is None:
-                faults.append(fault)
+            try:
+                config = InputConfig.of(given, what=f"the input '{name}'")
+            except ParameterError as error:
+                faults.append(str(error))
                 continue
             found[name] = config
             if "\0" in str(config.path):
@@ -320,7 +319,7 @@ class Trial:
         *,
         output: str | Path,
         engine: str | None = None,
-        segmentation: str | Path | None = None,
+        segmentation: InputGiven | None = None,
         engine_settings: Mapping[str, Any] | None = None,
         rois: str | Path | None = None,
         progress: bool = True,
@@ -363,25 +362,6 @@ class Trial:
         lines += [f"  {name} = {value!r}" for name, value in self._fields.items() if value != self.declared_fields[name].default]
         done = [step for step in self.steps if self.has(step)]
         return "\n".join([*lines, f"  finished steps: {', '.join(done) or 'none'}"])
-
-
-def _input_config(name: str, given: InputGiven) -> tuple[InputConfig | None, str]:
-    """Return an input as given by the user, or what is wrong with it."""
-    if isinstance(given, InputConfig):
-        return given, ""
-    if isinstance(given, (str, Path)):
-        return InputConfig(Path(given)), ""
-    if isinstance(given, Mapping) and "path" in given:
-        unknown = [key for key in given if key not in ("path", "reader", "options")]
-        if unknown:
-            hint = did_you_mean(unknown[0], ("path", "reader", "options"))
-            return None, f"the input '{name}' has no key '{unknown[0]}'.{hint} Keys: path, reader, options."
-        if not isinstance(given["path"], (str, Path)) or not isinstance(given.get("options", {}), Mapping):
-            return None, f"the input '{name}': path must be text, options a table."
-        if not isinstance(given.get("reader"), str | None):
-            return None, f"the input '{name}': reader = {given['reader']!r} must be the name of a reader."
-        return InputConfig(Path(given["path"]), given.get("reader"), dict(given.get("options", {}))), ""
-    return None, f"the input '{name}' must be a path, or a table with the key 'path', not {given!r}."
 
 
 Trial._collect()

@@ -50,7 +50,7 @@ class MarkPointsReader(Reader):
             return any(_is_own_series(xml) for xml in path.glob(SAVED_WITH_SCAN))
         return path.suffix.lower() in (".xml", ".gpl") and root_tag(path) in (*SERIES_TAGS, GPL_TAG)
 
-    def open(  # type: ignore[override]  # the options by name
+    def open(
         self,
         path: Path,
         *,

@@ -51,7 +51,7 @@ class NaparmReader(Reader):
             return True
         return any(path.glob("*_Points.mat")) and (path / "Targets").is_dir()
 
-    def open(  # type: ignore[override]  # the options by name
+    def open(
         self,
         path: Path,
         *,

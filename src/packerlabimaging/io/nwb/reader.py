@@ -15,7 +15,6 @@ from packerlabimaging.io.nwb.file import NwbObjects
 from packerlabimaging.io.nwb.rois import accepted_rows, read_planar_rois
 from packerlabimaging.io.nwb.traces import Response, read_rate, read_response, responses_of
 from packerlabimaging.io.readers import Inspection, Kind, Reader
-from packerlabimaging.io.rois import refuse_options
 
 
 class NwbReader(Reader):
@@ -37,7 +36,6 @@ class NwbReader(Reader):
         traces: str | None = None,
         axes: str | None = None,
         frame_shape_px: tuple[int, int] | None = None,
-        **options: Any,
     ) -> Segmentation:
         """Read the ROIs of one table and their traces.
 
@@ -73,7 +71,6 @@ class NwbReader(Reader):
         ParameterError
             If an option does not fit the file.
         """
-        refuse_options(self, options)
         path = Path(path)
         with _hdf5.open_hdf5(path) as file:
             objects = NwbObjects.of(file, path)

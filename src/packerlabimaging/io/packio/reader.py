@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import Signals
-from packerlabimaging.errors import ParameterError
 from packerlabimaging.io._channel_names import distinct_names
 from packerlabimaging.io.packio.channels import PaqChannel
 from packerlabimaging.io.packio.header import SAMPLE, PaqHeader, Variant, is_packio, read_paq_header
@@ -28,7 +27,7 @@ class PackIOReader(Reader):
         """
         return path.is_file() and (path.suffix.lower() == ".paq" or is_packio(path))
 
-    def open(self, path: Path, *, variant: Variant | None = None, **options: Any) -> Signals:
+    def open(self, path: Path, *, variant: Variant | None = None) -> Signals:
         """Open a recording; reads the header only.
 
         Parameters
@@ -45,8 +44,6 @@ class PackIOReader(Reader):
         FormatError
             If the header makes no sense.
         """
-        if options:
-            raise ParameterError(f"The reader 'packio' has no option '{next(iter(options))}'. Options: variant.")
         header = read_paq_header(path, variant=variant)
         names, findings = distinct_names(header.names, where=str(header.path))
         channels = [PaqChannel(header, index, name=name) for index, name in enumerate(names)]

@@ -34,9 +34,7 @@ class Suite2pReader(Reader):
         except OSError:
             return False
 
-    def open(
-        self, path: Path, *, plane: int | None = None, frame_shape_px: tuple[int, int] | None = None, **options: Any
-    ) -> Segmentation:
+    def open(self, path: Path, *, plane: int | None = None, frame_shape_px: tuple[int, int] | None = None) -> Segmentation:
         """Open the results of one plane.
 
         Parameters
@@ -66,9 +64,6 @@ class Suite2pReader(Reader):
         FormatError
             If a file is damaged, could run code, or the files are not of one run.
         """
-        if options:
-            message = f"The reader '{self.name}' has no option '{next(iter(options))}'. It has: plane, frame_shape_px."
-            raise ParameterError(message)
         number, folder = choose_plane(path, plane)
         check_complete(folder)
         run = RunValues.read(folder)

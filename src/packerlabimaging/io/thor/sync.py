@@ -81,7 +81,7 @@ class ThorSyncReader(Reader):
         except (PackerLabImagingError, OSError):
             return False
 
-    def open(  # type: ignore[override]  # the options by name
+    def open(
         self, path: Path, *, episode: int | None = None, rate_hz: float | None = None
     ) -> Signals:
         """Open an episode lazily.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import Signals
-from packerlabimaging.errors import PackerLabImagingError, ParameterError
+from packerlabimaging.errors import PackerLabImagingError
 from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.prairieview.voltage.recording import (
     RECORDING_NAME,
@@ -50,10 +50,8 @@ class PrairieViewVoltageReader(Reader):
         with path.open("rb") as file:
             return bool(header_names(file.readline(MAX_HEADER_BYTES)))
 
-    def open(self, path: Path, *, rate_hz: float | None = None, **options: Any) -> Signals:
+    def open(self, path: Path, *, rate_hz: float | None = None) -> Signals:
         """Open a recording lazily; see :func:`open_voltage_recording`. Counts the CSV's lines, parses none but two."""
-        if options:
-            raise ParameterError(f"The reader '{self.name}' has no option '{next(iter(options))}'. Options: rate_hz.")
         return open_voltage_recording(path, rate_hz=rate_hz)
 
     def inspect(self, path: Path) -> Inspection:
