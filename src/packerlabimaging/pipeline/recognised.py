@@ -121,17 +121,6 @@ TABLE: tuple[Recognised, ...] = (
     Recognised("prairieview-linescan-profile", "table", "PrairieView line scan profile", _INSIDE, ("*linescandata*.csv",)),
     Recognised("ome-companion", "settings", "OME-XML companion of a scan's images", _INSIDE, ("*.companion.ome",)),
     Recognised(
-        "prairieview-voltage-recording",
-        "settings",
-        "PrairieView VoltageRecording settings",
-        _INSIDE,
-        ("*.xml",),
-        _root("VRecSessionEntry"),
-    ),
-    Recognised(
-        "prairieview-voltage-recording-data", "signals", "PrairieView VoltageRecording", _INSIDE, ("*voltagerecording*.csv",)
-    ),
-    Recognised(
         "prairieview-voltage-output",
         "settings",
         "PrairieView VoltageOutput waveforms",
