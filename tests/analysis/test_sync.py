@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -437,3 +439,13 @@ def test_frames_and_movie_must_agree():
         ImagedFrames(n_frames=200, movie=ArrayMovie(np.zeros((3, 1, 1))))
     with pytest.raises(ParameterError, match="do not say how many frames"):
         ImagedFrames.described(ImagingMetadata(frame_shape_px=(64, 64)))
+
+
+def test_every_finding_is_documented():
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "synchronisation.md").read_text(encoding="utf-8")
+    for module in ("sync", "first_frame", "frame_clock", "pulse_blocks", "stims"):
+        source = (root / "src" / "packerlabimaging" / "analysis" / f"{module}.py").read_text(encoding="utf-8")
+        made = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
+        assert made
+        assert not {code for code in made if f"`{code}`" not in page}, module
