@@ -37,7 +37,7 @@ def recording(*, seed=0, n_frames=900, n_stims=20, n_shots=4, offset=0, n_extra=
     onsets = starts[30] + (n_frames - 80) * PERIOD / n_stims * (np.arange(n_stims) + rng.uniform(0, 0.1, n_stims))
     light = flashes(onsets, n_shots=n_shots)
     pulses = train[50 - offset : 50 + n_frames + n_extra]
-    match = FrameMatch(pulses, 0, n_frames, 1, "", np.zeros(0))
+    match = FrameMatch(train_s=pulses, first=0, n_ticks=n_frames, n_planes=1, told_by="", mended_s=np.zeros(0), period_s=PERIOD)
     return match, light, lit_parts(starts, light), rng
 
 

@@ -434,6 +434,17 @@ def test_findings_as_a_table_gravest_first():
     assert list(table.columns) == ["code", "severity", "message", "where", "advice", "evidence"]
 
 
+def test_pulses_that_begin_together_are_refused():
+    with pytest.raises(ParameterError, match="Two pulses of 'slm' begin at the same time"):
+        audit_pulses(Events(np.arange(200.0)), FRAMES, triggers={"slm": Events(np.ones(3))})
+
+
+@pytest.mark.parametrize("times", [np.zeros(200), np.arange(10.0)])
+def test_program_times_that_make_no_sense_are_not_used(times):
+    audit = audit_pulses(None, ImagedFrames(n_frames=200, frame_times_s=times, frame_rate_hz=30.0))
+    assert codes(audit) == ["frame-times-not-ascending", "nominal-frame-times"]
+
+
 def test_frames_and_movie_must_agree():
     with pytest.raises(ParameterError, match="n_frames = 200, but the movie has 3"):
         ImagedFrames(n_frames=200, movie=ArrayMovie(np.zeros((3, 1, 1))))

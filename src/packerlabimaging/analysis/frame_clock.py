@@ -36,7 +36,7 @@ FINGERPRINT_LOG_RATIO = 20.0
 ToldBy = Literal["pulse count", "program times", "light in the movie", ""]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FrameMatch:
     """The train of pulses that holds the movie's frames, and where in it the first frame lies.
 
@@ -52,6 +52,8 @@ class FrameMatch:
         What told ``first``; empty where nothing did, and the first pulse is assumed.
     mended_s
         Times after which lost pulses were filled in, shape ``(n_gaps,)``.
+    period_s
+        Median interval of the train.
     """
 
     train_s: np.ndarray
@@ -60,16 +62,12 @@ class FrameMatch:
     n_planes: int
     told_by: ToldBy
     mended_s: np.ndarray
+    period_s: float
 
     @property
     def n_over(self) -> int:
         """Pulses more than ticks; negative where some are missing."""
         return len(self.train_s) - self.n_ticks
-
-    @property
-    def period_s(self) -> float:
-        """Median interval of the train."""
-        return float(np.median(np.diff(self.train_s)))
 
     @property
     def n_missing(self) -> tuple[int, int]:
@@ -157,7 +155,15 @@ def match_frame_clock(
     findings += chosen.findings(pulses.name)
     if len(chosen.irregular_s):
         return None, tuple(findings)
-    match = FrameMatch(chosen.times_s, 0, n_ticks, n_planes, _told_by_count(chosen.times_s, n_ticks), chosen.lost_after_s)
+    match = FrameMatch(
+        train_s=chosen.times_s,
+        first=0,
+        n_ticks=n_ticks,
+        n_planes=n_planes,
+        told_by="pulse count" if chosen.n_pulses == n_ticks else "",
+        mended_s=chosen.lost_after_s,
+        period_s=_period_of(chosen.times_s, period_s),
+    )
     first = None if program_s is None else _first_by_intervals(chosen.times_s, program_s, reach=spare)
     return match if first is None else replace(match, first=first, told_by="program times"), tuple(findings)
 
@@ -173,6 +179,10 @@ def _expected_period(onsets_s: np.ndarray, nominal_rate_hz: float | None, n_plan
         return float(np.median(intervals))
     near = intervals[(intervals > expected / FRAME_GAP_PERIODS) & (intervals < expected * FRAME_GAP_PERIODS)]
     return float(np.median(near)) if len(near) else float(np.median(intervals))
+
+
+def _period_of(train_s: np.ndarray, expected_s: float) -> float:
+    return float(np.median(np.diff(train_s))) if len(train_s) > 2 else expected_s
 
 
 def _split(onsets_s: np.ndarray, period_s: float) -> list[np.ndarray]:
@@ -243,11 +253,15 @@ def _within_blocks(onsets_s: np.ndarray, start: int, n_ticks: int, n_planes: int
     edges = np.concatenate([[0], np.cumsum([len(part) for part in _split(onsets_s, period_s)])])
     begin = edges[np.searchsorted(edges, start, side="right") - 1]
     train_s = onsets_s[begin : edges[np.searchsorted(edges, start + n_ticks)]]
-    return FrameMatch(train_s, start - int(begin), n_ticks, n_planes, _told_by_count(train_s, n_ticks), np.zeros(0))
-
-
-def _told_by_count(train_s: np.ndarray, n_ticks: int) -> ToldBy:
-    return "pulse count" if len(train_s) == n_ticks else ""
+    return FrameMatch(
+        train_s=train_s,
+        first=start - int(begin),
+        n_ticks=n_ticks,
+        n_planes=n_planes,
+        told_by="pulse count" if len(train_s) == n_ticks else "",
+        mended_s=np.zeros(0),
+        period_s=_period_of(train_s, period_s),
+    )
 
 
 def _follows(times_s: np.ndarray, program_s: np.ndarray) -> bool:

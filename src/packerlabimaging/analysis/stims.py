@@ -59,7 +59,12 @@ class Triggers:
         """Pulses that the protocol needs; None where nothing tells."""
         if self.protocol is None or self.protocol.n_stims is None:
             return None
-        return self.protocol.n_stims * self.protocol.pulses_per_stim
+        return self.protocol.n_stims * self.per_stim
+
+    @property
+    def per_stim(self) -> int:
+        """Pulses that a stim takes; 1 without a protocol."""
+        return 1 if self.protocol is None else max(1, self.protocol.pulses_per_stim)
 
     @property
     def light(self) -> LightTimes | None:
@@ -82,7 +87,7 @@ def _count_findings(triggers: Triggers) -> list[Finding]:
     n_pulses, expected, protocol = len(triggers.pulses), triggers.n_expected, triggers.protocol
     if expected is None or protocol is None or n_pulses == expected or not n_pulses:
         return []
-    where, per_stim = triggers.pulses.name, protocol.pulses_per_stim
+    where, per_stim = triggers.pulses.name, triggers.per_stim
     evidence = {"n_pulses": n_pulses, "n_expected": expected, "pulses_per_stim": per_stim}
     told = f"{n_pulses} trigger pulses, where the protocol has {expected}"
     if n_pulses > expected:
@@ -99,7 +104,7 @@ def _count_findings(triggers: Triggers) -> list[Finding]:
 def _irregular_findings(triggers: Triggers) -> list[Finding]:
     """Tell where the intervals of a regular train of triggers say that one is missing, or one too many."""
     onsets = triggers.pulses.onsets_s
-    per_stim = 1 if triggers.protocol is None else triggers.protocol.pulses_per_stim
+    per_stim = triggers.per_stim
     intervals = np.diff(onsets)
     if len(intervals) < max(4, 2 * per_stim):
         return []
@@ -122,9 +127,9 @@ def _irregular_findings(triggers: Triggers) -> list[Finding]:
 def _planned_findings(triggers: Triggers) -> list[Finding]:
     """Compare the usual interval from stim to stim with the protocol's."""
     planned = None if triggers.protocol is None else triggers.protocol.stim_interval_s
-    if triggers.protocol is None or planned is None:
+    if planned is None:
         return []
-    intervals = np.diff(triggers.pulses.onsets_s[:: triggers.protocol.pulses_per_stim])
+    intervals = np.diff(triggers.pulses.onsets_s[:: triggers.per_stim])
     if not len(intervals):
         return []
     usual = float(np.median(intervals))

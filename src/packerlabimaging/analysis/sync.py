@@ -90,9 +90,10 @@ class ImagedFrames:
 
     @property
     def tick_times_s(self) -> np.ndarray | None:
-        """The program's time of every tick, ``(n_frames * n_planes,)``; None where it did not write one for each."""
+        """The program's time of every tick, ``(n_frames * n_planes,)``; None where they are incomplete or disordered."""
         times = self.frame_times_s
-        return None if times is None or times.size != self.n_frames * self.n_planes else times.ravel()
+        fits = times is not None and times.size == self.n_frames * self.n_planes and np.all(np.diff(times.ravel()) > 0)
+        return times.ravel() if times is not None and fits else None
 
 
 def audit_sync(
@@ -194,9 +195,12 @@ def audit_pulses(
     Raises
     ------
     ParameterError
-        If a count makes no sense, or a protocol is given for a channel that is not named.
+        If a count makes no sense, two pulses of a channel begin together, or a protocol is given for a channel that is not named.
     """
     frames = ImagedFrames.of(frames) if isinstance(frames, Movie) else frames
+    for name, events in {"frame clock": frame_pulses, **(triggers or {})}.items():
+        if events is not None and np.any(np.diff(events.onsets_s) <= 0):
+            raise ParameterError(f"Two pulses of '{name}' begin at the same time. Expected onsets that ascend strictly.")
     findings: list[Finding] = []
     match = None if frame_pulses is None else _match(frame_pulses, frames, block, findings)
     channels = _channels(triggers or {}, protocol, findings)
@@ -287,16 +291,15 @@ def _see_light(match: FrameMatch, frames: ImagedFrames, lit: Triggers) -> LightS
 
 def _program_ticks(frames: ImagedFrames, findings: list[Finding]) -> FrameClock | None:
     """Fall back on the program's own frame times, or on its nominal rate, and say so."""
-    times, rate, n_planes = frames.frame_times_s, frames.frame_rate_hz, frames.n_planes
+    times, rate, n_planes = frames.tick_times_s, frames.frame_rate_hz, frames.n_planes
     advice = "Record the frame clock to be sure."
-    times = frames.tick_times_s
-    if times is not None:
-        period_s = np.nan if rate is None or len(times) > 1 else 1.0 / (rate * n_planes)
-        if np.all(np.diff(times) > 0) and (len(times) > 1 or rate is not None):
-            message = "No frame clock was recorded: frame times are those that the acquisition program wrote."
-            findings.append(Finding("no-frame-clock", message, "warning", advice=advice))
-            return FrameClock(times, "acquisition program", period_s)
-        findings.append(Finding("frame-times-not-ascending", "The program's frame times do not ascend; they are not used."))
+    if times is not None and (len(times) > 1 or rate is not None):
+        message = "No frame clock was recorded: frame times are those that the acquisition program wrote."
+        findings.append(Finding("no-frame-clock", message, "warning", advice=advice))
+        return FrameClock(times, "acquisition program", np.nan if rate is None or len(times) > 1 else 1.0 / (rate * n_planes))
+    if frames.frame_times_s is not None and times is None:
+        message = "The program's frame times do not ascend, or are not one for each frame and plane; they are not used."
+        findings.append(Finding("frame-times-not-ascending", message))
     if rate is not None:
         message = f"No frame times were recorded: they are assumed to follow the nominal rate of {rate:g} Hz, and will drift."
         findings.append(Finding("nominal-frame-times", message, "warning", advice=advice, evidence={"rate_hz": rate}))
