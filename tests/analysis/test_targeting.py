@@ -163,6 +163,8 @@ def test_a_target_in_another_depth_has_no_cell_here():
     found = match([[20.0, 40.0]], discs([[20.0, 40.0]]), z=40.0)
     assert found.targets["status"].tolist() == ["unmatched"]
     assert found.rois["population"].tolist() == ["other"]
+    assert found.targets["in_plane"].tolist() == [False]
+    assert [(finding.code, finding.severity) for finding in found.findings] == [("targets-in-other-planes", "warning")]
 
 
 def test_no_rois_and_no_targets():

@@ -181,7 +181,7 @@ def compute_target_responses(
     chance = np.random.default_rng(rng)
     result = evaluate(recording, var, windows, preset=chosen, families=families, dark=recording, rng=chance)
     obs = _with_columns(match.targets, result.summary.iloc[first].set_index(match.targets.index))
-    findings = result.findings + _findings(windows, result.families, result.summary, var, chosen)
+    findings = [*match.findings, *result.findings, *_findings(windows, result.families, result.summary, var, chosen)]
     table = _response_table("targets", result, obs, var, chosen, findings)
     table.uns[UNS_KEY]["gate_um"] = match.settings.gate_um
     record(table, "tl.compute_target_responses", preset=chosen, n_stims=len(stims), protocol=protocol.name)

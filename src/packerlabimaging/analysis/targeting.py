@@ -74,7 +74,7 @@ class TargetMatch:
     ----------
     targets
         One row per target, in the given order; index: target ids. ``y_px``, ``x_px`` (pixels of the movie), ``z_um``,
-        ``groups`` (group numbers, comma-separated), ``same_as`` (id of the first target at the same place: its own unless
+        ``in_plane`` (within ``axial_gate_um`` of an imaged plane), ``groups`` (group numbers, comma-separated), ``same_as`` (id of the first target at the same place: its own unless
         it is a repeat), ``status``, ``roi`` (id, empty if unmatched), ``distance_um`` (to the ROI's centroid) and
         ``nearest_pixel_um`` (to its nearest mask pixel); the last two are NaN where there is no ROI.
     rois
@@ -179,15 +179,17 @@ def match_targets(
     matched = _match(points, geometry, settings)
     rows = np.searchsorted(distinct, same_as)
     density = len(geometry.usable) / (float(np.prod(np.array(rois.frame_shape_px) * scale)) * 1e-6)
+    in_plane = np.abs(positions[:, :1] - np.array(plane_z_um)).min(axis=1) <= settings.axial_gate_um
     return TargetMatch(
-        targets=_target_frame(positions, ids, groups, same_as, [matched[row] for row in rows], rois),
+        targets=_target_frame(positions, ids, in_plane, groups, same_as, [matched[row] for row in rows], rois),
         rois=_roi_frame(points, [ids[index] for index in distinct], matched, geometry, settings),
         offset_um=offset,
         n_offset=n_offset,
         settings=settings,
         density_per_mm2=density,
         chance_within_gate=float(1 - np.exp(-density * 1e-6 * np.pi * settings.gate_um**2)),
-        findings=_offset_findings(offset, n_offset, len(points), settings),
+        findings=_offset_findings(offset, n_offset, len(points), settings)
+        + _plane_findings(positions[:, 0], in_plane, plane_z_um),
     )
 
 
@@ -262,6 +264,7 @@ def _assign(points: np.ndarray, geometry: RoiGeometry, settings: TargetingSettin
 def _target_frame(
     positions: np.ndarray,
     ids: list[str],
+    in_plane: np.ndarray,
     groups: list[tuple[int, ...]],
     same_as: np.ndarray,
     matched: list[_Matched],
@@ -277,6 +280,7 @@ def _target_frame(
             "y_px": positions[:, 1],
             "x_px": positions[:, 2],
             "z_um": positions[:, 0],
+            "in_plane": in_plane,
             "groups": [",".join(map(str, sorted(of_place[place]))) for place in same_as.tolist()],
             "same_as": [ids[place] for place in same_as.tolist()],
             "status": [each.status for each in matched],
@@ -323,3 +327,16 @@ def _offset_findings(
     advice = "" if settings.apply_offset else "Look at targets and ROIs together; set apply_offset to match them shifted."
     severity: Severity = "info" if settings.apply_offset else "warning"
     return (Finding("target-offset", message, severity, advice=advice, evidence={"y_um": offset[0], "x_um": offset[1]}),)
+
+
+def _plane_findings(depths_um: np.ndarray, in_plane: np.ndarray, plane_z_um: tuple[float, ...]) -> tuple[Finding, ...]:
+    if in_plane.all():
+        return ()
+    away, imaged = np.unique(depths_um[~in_plane]).tolist(), sorted(set(plane_z_um))
+    message = (
+        f"{np.count_nonzero(~in_plane)} of {len(in_plane)} targets lie in other planes (z {', '.join(f'{z:g}' for z in away[:9])} um) "
+        f"than the imaged ({', '.join(f'{z:g}' for z in imaged[:9])} um)."
+    )
+    advice = "They are unmatched and have no trace. Where the imaged plane lies deeper or higher, say so: [trial.plane] z_um."
+    severity: Severity = "info" if in_plane.any() else "warning"
+    return (Finding("targets-in-other-planes", message, severity, advice=advice, evidence={"z_um": away, "imaged_um": imaged}),)

@@ -77,6 +77,9 @@ def _trial_lines(trial: DraftTrial, path: Path) -> Iterator[str]:
         for pair in pairs:
             yield f"# {name} = {_value(pair, path)}"
             yield from _comment(pair.reason or "nothing tells", "#     ")
+    if "plane" in trial.choices and ("photostim" in trial.inputs or "photostim" in trial.candidates):
+        yield "# [trial.plane]"
+        yield "# z_um = 0.0".ljust(33) + " # depth of the plane on the scale of the targets' z: tells which of them are in it"
 
 
 def _value(pair: Pair, path: Path) -> str:

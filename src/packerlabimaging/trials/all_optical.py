@@ -15,9 +15,9 @@ from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import rois_of
 from packerlabimaging.core.streaming import Reducer, RoiTraces
-from packerlabimaging.errors import SyncError
+from packerlabimaging.errors import ConfigError, SyncError
 from packerlabimaging.trials.inputs import PhotostimInput
-from packerlabimaging.trials.settings import ArtefactSettings
+from packerlabimaging.trials.settings import ArtefactSettings, PlaneSettings
 from packerlabimaging.trials.two_photon import TwoPhotonImagingTrial
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
     sections: ClassVar[Mapping[str, type]] = {
         **TwoPhotonImagingTrial.sections,
         "artefacts": ArtefactSettings,
+        "plane": PlaneSettings,
         "targeting": TargetingSettings,
         "responses": ResponseSettings,
     }
@@ -86,14 +87,31 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         metadata = self.metadata
         return tl.target_discs(self.photostim, frame_shape_px=metadata.frame_shape_px, pixel_size_um=metadata.pixel_size_um)
 
+    @property
+    def discs_in_plane(self) -> RoiSet:
+        """The target discs of the imaged plane: ROIs for an engine that takes some."""
+        discs, metadata = self.target_discs, self.metadata
+        depth = dict(zip(self.photostim.target_ids, self.photostim.targets_px[:, 0], strict=True))
+        reach, z_um = self.settings["targeting"].axial_gate_um, self._plane_z_um(metadata.n_planes)
+        return discs.subset([number for number, target in enumerate(discs.ids) if abs(depth[target] - z_um) <= reach])
+
     def match_targets(self) -> TargetMatch:
-        """Match the targets to the ROIs of the cells table."""
+        """Match the targets of the imaged plane to the ROIs of the cells table.
+
+        Raises
+        ------
+        ConfigError
+            If the plane is one of a volume, and its depth on the scale of the targets' z was not given.
+        """
         cells = self.cells
+        rois = rois_of(cells)
+        n_planes = max(self.metadata.n_planes, int(rois.planes.max(initial=0)) + 1)
         return tl.match_targets(
             self.photostim,
-            rois_of(cells),
+            rois,
             pixel_size_um=self.metadata.pixel_size_um,
             iscell=cells.obs["iscell"].to_numpy(bool),
+            plane_z_um=(self._plane_z_um(n_planes),) * n_planes,
             settings=self.settings["targeting"],
         )
 
@@ -141,16 +159,31 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         """Add the traces of the target discs."""
         return {**super().make_reducers(), "targets": RoiTraces(self.target_discs)}
 
+    def _plane_z_um(self, n_planes: int) -> float:
+        """Return the depth of the imaged plane on the scale of the targets' z."""
+        z_um = self.settings["plane"].z_um
+        if z_um is None and n_planes > 1:
+            known, depths = np.unique(self.photostim.targets_px[:, 0]), self.metadata.plane_z_um
+            program = (
+                "" if depths is None else f"; the planes' by the program's own zero {', '.join(f'{z:g}' for z in depths)} um"
+            )
+            raise ConfigError(
+                f"Trial '{self.id}' is one of {n_planes} planes, and which of the targets are in it can't be told. Say how deep "
+                f"it is on the scale of the targets' z: [trial.plane] z_um = ... in the experiment file, settings={{'plane': "
+                f"{{'z_um': ...}}}} in Python. The targets' z: {', '.join(f'{z:g}' for z in known[:9])} um{program}."
+            )
+        return z_um or 0.0
+
     def make_targets(self) -> AnnData:
         """Match targets to ROIs, and score the response of each target's own disc of the raw movie."""
         if not self.has_input("movie"):
             raise self.declared_inputs["movie"].missing(self)  # an adopted segmentation has no pixels of the targets
-        responses = self.settings["responses"]
+        responses, match = self.settings["responses"], self.match_targets()
         return tl.compute_target_responses(
-            self._target_traces() - np.float32(self.settings["dff"].dark_level or 0.0),
+            self._target_traces(match) - np.float32(self.settings["dff"].dark_level or 0.0),
             self.frame_clock,
             self.stims,
-            self.match_targets(),
+            match,
             self.photostim,
             preset=responses.preset,
             overrides=responses.overrides,
@@ -158,13 +191,12 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
             trial=self.id,
         )
 
-    def _target_traces(self) -> np.ndarray:
-        """Return the trace of every target's disc, ``(n_targets, n_frames)``; NaN where a target is not in the movie."""
-        traces, ids, targets = self.traces["targets"], self.target_discs.ids, self.photostim.target_ids
-        if len(ids) == len(targets):
-            return traces
+    def _target_traces(self, match: TargetMatch) -> np.ndarray:
+        """Return the trace of every target's disc, ``(n_targets, n_frames)``; NaN where a target is not in the movie's plane."""
+        traces, targets = self.traces["targets"], self.photostim.target_ids
         found = np.full((len(targets), traces.shape[1]), np.nan, np.float32)
-        found[[targets.index(target) for target in ids]] = traces
+        found[[targets.index(target) for target in self.target_discs.ids]] = traces
+        found[~match.targets["in_plane"]] = np.nan
         return found
 
     def make_responses(self) -> AnnData:

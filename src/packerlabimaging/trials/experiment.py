@@ -233,9 +233,9 @@ class Experiment:
             return None
         if rois != TARGETS:
             return read_rois(rois, frame_shape_px=trial.movie.frame_shape_px)
-        if not hasattr(trial, "target_discs"):
+        if not hasattr(trial, "discs_in_plane"):
             raise ConfigError(f"rois = 'targets', but trial '{trial.id}' ({trial.type_name}) has no targets. Give a label image.")
-        discs: RoiSet = trial.target_discs
+        discs: RoiSet = trial.discs_in_plane
         return discs
 
     # running

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from packerlabimaging._check import check_choice, check_positive
+from packerlabimaging.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -74,3 +76,21 @@ class ArtefactSettings:
 
     def __post_init__(self) -> None:
         check_positive("guard_frames", self.guard_frames, zero=True)
+
+
+@dataclass(frozen=True)
+class PlaneSettings:
+    """Where the imaged plane is.
+
+    Parameters
+    ----------
+    z_um
+        Depth of the plane on the scale of the targets' z, in micrometres. Needed for a plane of a volume; a single plane is
+        where the targets' z is 0.
+    """
+
+    z_um: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.z_um is not None and not math.isfinite(self.z_um):
+            raise ParameterError(f"z_um = {self.z_um} is no depth. Give micrometres.")
