@@ -19,7 +19,7 @@ DEPTH_UM = 30.0
 
 
 def deal_out(scan):
-    """Turn a t-series into one of volumes: frame ``k`` becomes plane ``k % 2`` of volume ``k // 2``; the last one is incomplete."""
+    """Turn a t-series into one of volumes: frame ``k`` becomes plane ``k % 2`` of volume ``k // 2``; the last is incomplete."""
     text = (scan / "t-001.xml").read_text(encoding="utf-8-sig")
     times = re.findall(r'absoluteTime="([^"]+)"', text)[:-1]
     sequences = []

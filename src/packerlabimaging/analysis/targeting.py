@@ -74,9 +74,10 @@ class TargetMatch:
     ----------
     targets
         One row per target, in the given order; index: target ids. ``y_px``, ``x_px`` (pixels of the movie), ``z_um``,
-        ``in_plane`` (within ``axial_gate_um`` of an imaged plane), ``groups`` (group numbers, comma-separated), ``same_as`` (id of the first target at the same place: its own unless
-        it is a repeat), ``status``, ``roi`` (id, empty if unmatched), ``distance_um`` (to the ROI's centroid) and
-        ``nearest_pixel_um`` (to its nearest mask pixel); the last two are NaN where there is no ROI.
+        ``in_plane`` (within ``axial_gate_um`` of an imaged plane), ``groups`` (group numbers, comma-separated), ``same_as`` (id of
+        the first target at the same place: its own unless it is a repeat), ``status``, ``roi`` (id, empty if unmatched),
+        ``distance_um`` (to the ROI's centroid) and ``nearest_pixel_um`` (to its nearest mask pixel); the last two are NaN where
+        there is no ROI.
     rois
         One row per ROI; index: ROI ids. ``population`` (``"target"``, ``"exclusion"``, ``"other"``), ``target`` (id, empty),
         ``nearest_target_um`` (from the centroid).
@@ -333,10 +334,9 @@ def _plane_findings(depths_um: np.ndarray, in_plane: np.ndarray, plane_z_um: tup
     if in_plane.all():
         return ()
     away, imaged = np.unique(depths_um[~in_plane]).tolist(), sorted(set(plane_z_um))
-    message = (
-        f"{np.count_nonzero(~in_plane)} of {len(in_plane)} targets lie in other planes (z {', '.join(f'{z:g}' for z in away[:9])} um) "
-        f"than the imaged ({', '.join(f'{z:g}' for z in imaged[:9])} um)."
-    )
+    elsewhere, here = (", ".join(f"{z:g}" for z in depths[:9]) for depths in (away, imaged))
+    told = f"{np.count_nonzero(~in_plane)} of {len(in_plane)} targets"
+    message = f"{told} lie in other planes (z {elsewhere} um) than the imaged ({here} um)."
     advice = "They are unmatched and have no trace. Where the imaged plane lies deeper or higher, say so: [trial.plane] z_um."
     severity: Severity = "info" if in_plane.any() else "warning"
     return (Finding("targets-in-other-planes", message, severity, advice=advice, evidence={"z_um": away, "imaged_um": imaged}),)

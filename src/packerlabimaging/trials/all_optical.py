@@ -91,9 +91,9 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
     def discs_in_plane(self) -> RoiSet:
         """The target discs of the imaged plane: ROIs for an engine that takes some."""
         discs, metadata = self.target_discs, self.metadata
-        depth = dict(zip(self.photostim.target_ids, self.photostim.targets_px[:, 0], strict=True))
-        reach, z_um = self.settings["targeting"].axial_gate_um, self._plane_z_um(metadata.n_planes)
-        return discs.subset([number for number, target in enumerate(discs.ids) if abs(depth[target] - z_um) <= reach])
+        depths = dict(zip(self.photostim.target_ids, self.photostim.targets_px[:, 0], strict=True))
+        away_um = np.abs([depths[target] - self._plane_z_um(metadata.n_planes) for target in discs.ids])
+        return discs.subset(away_um <= self.settings["targeting"].axial_gate_um)
 
     def match_targets(self) -> TargetMatch:
         """Match the targets of the imaged plane to the ROIs of the cells table.
@@ -105,6 +105,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         """
         cells = self.cells
         rois = rois_of(cells)
+        assert rois.planes is not None
         n_planes = max(self.metadata.n_planes, int(rois.planes.max(initial=0)) + 1)
         return tl.match_targets(
             self.photostim,
@@ -163,14 +164,12 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         """Return the depth of the imaged plane on the scale of the targets' z."""
         z_um = self.settings["plane"].z_um
         if z_um is None and n_planes > 1:
-            known, depths = np.unique(self.photostim.targets_px[:, 0]), self.metadata.plane_z_um
-            program = (
-                "" if depths is None else f"; the planes' by the program's own zero {', '.join(f'{z:g}' for z in depths)} um"
-            )
+            known = ", ".join(f"{z:g}" for z in np.unique(self.photostim.targets_px[:, 0])[:9])
+            depths = ", ".join(f"{z:g}" for z in self.metadata.plane_z_um or ()) or "unknown"
             raise ConfigError(
                 f"Trial '{self.id}' is one of {n_planes} planes, and which of the targets are in it can't be told. Say how deep "
                 f"it is on the scale of the targets' z: [trial.plane] z_um = ... in the experiment file, settings={{'plane': "
-                f"{{'z_um': ...}}}} in Python. The targets' z: {', '.join(f'{z:g}' for z in known[:9])} um{program}."
+                f"{{'z_um': ...}}}} in Python. The targets' z: {known} um; depths of the planes in the movie's metadata: {depths}."
             )
         return z_um or 0.0
 
