@@ -74,8 +74,8 @@ class TargetMatch:
     ----------
     targets
         One row per target, in the given order; index: target ids. ``y_px``, ``x_px`` (pixels of the movie), ``z_um``,
-        ``in_plane`` (within ``axial_gate_um`` of an imaged plane), ``groups`` (group numbers, comma-separated), ``same_as`` (id of
-        the first target at the same place: its own unless it is a repeat), ``status``, ``roi`` (id, empty if unmatched),
+        ``in_plane`` (within ``axial_gate_um`` of an imaged plane), ``groups`` (group numbers, comma-separated), ``same_as`` (id
+        of the first target at the same place: its own unless it is a repeat), ``status``, ``roi`` (id, empty if unmatched),
         ``distance_um`` (to the ROI's centroid) and ``nearest_pixel_um`` (to its nearest mask pixel); the last two are NaN where
         there is no ROI.
     rois

@@ -169,7 +169,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
             raise ConfigError(
                 f"Trial '{self.id}' is one of {n_planes} planes, and which of the targets are in it can't be told. Say how deep "
                 f"it is on the scale of the targets' z: [trial.plane] z_um = ... in the experiment file, settings={{'plane': "
-                f"{{'z_um': ...}}}} in Python. The targets' z: {known} um; depths of the planes in the movie's metadata: {depths}."
+                f"{{'z_um': ...}}}} in Python. The targets' z: {known} um; the planes' depths in the movie's metadata: {depths}."
             )
         return z_um or 0.0
 
