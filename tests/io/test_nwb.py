@@ -192,18 +192,6 @@ def test_files_without_segmentation_and_damaged_ones(tmp_path: Path) -> None:
         open_segmentation(path)
 
 
-def test_a_heap_in_which_the_library_would_never_end(tmp_path: Path) -> None:
-    path = tmp_path / "a.nwb"
-    with h5py.File(path, "w") as file:
-        file.attrs["nwb_version"] = "2.6.0"  # a text of variable length lies in the heap
-    content = bytearray(path.read_bytes())
-    entry = content.index(b"GCOL\x01\x00\x00\x00") + 16
-    content[entry : entry + 16] = bytes(16)  # neither an index nor a size
-    path.write_bytes(content)
-    with pytest.raises(FormatError, match=f"a text at byte {entry} takes no space"):
-        open_segmentation(path)
-
-
 @pytest.mark.realdata
 def test_old_real_files_get_a_clear_answer(realdata: Path) -> None:
     folder = realdata / "NeurodataWithoutBorders__pynwb" / "tests" / "back_compat"

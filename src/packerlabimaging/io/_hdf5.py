@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
+from packerlabimaging.io._hdf5_trial import check_survives
 
 if TYPE_CHECKING:
     import h5py
@@ -20,12 +22,11 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 FREE_BYTES, EXPANSION = 32 << 20, 64
 """An array may have this many bytes, or this many times what is stored of it: compression of real data is far below."""
 
-
 _HEAP = b"GCOL\x01\x00\x00\x00"
 """How a heap of texts begins (HDF5 file format specification, "Global Heap")."""
 
 _HEAP_SCAN_BYTES = 32 << 20
-"""So much of a file is searched for damaged heaps."""
+"""So much of the start and of the end of a file is searched for damaged heaps."""
 
 
 def is_hdf5(path: Path) -> bool:
@@ -57,7 +58,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
     if not path.is_file():
         raise MissingFileError(f"There is no file '{path}'. Check the path, and that its disk is connected.")
-    check_heaps(path)
+    status = path.stat()
+    _check_heaps(path, status.st_size, status.st_mtime_ns)
+    check_survives(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
@@ -69,8 +72,12 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def check_heaps(path: Path) -> None:
+@lru_cache(maxsize=4096)
+def _check_heaps(path: Path, n_bytes: int, modified_ns: int) -> None:
     """Refuse a file with a heap of texts in which the HDF5 library would go round for ever: an entry that takes no space.
+
+    Programs write texts first, with the structure of the file, or last, when they close it: these parts are searched, once
+    while the file is unchanged.
 
     Raises
     ------
@@ -78,8 +85,17 @@ def check_heaps(path: Path) -> None:
         If there is one.
     """
     with path.open("rb") as file:
-        n_bytes = path.stat().st_size
-        content = file.read(min(_HEAP_SCAN_BYTES, n_bytes))
+        for start in sorted({0, max(0, n_bytes - _HEAP_SCAN_BYTES)}):
+            file.seek(start)
+            place = _endless_text(file.read(_HEAP_SCAN_BYTES), n_bytes)
+            if place is not None:
+                raise FormatError(
+                    f"'{path}' is damaged: a text at byte {start + place:,} takes no space. Copy it again from its source."
+                )
+
+
+def _endless_text(content: bytes, n_bytes: int) -> int | None:
+    """Return the place of an entry of a heap that takes no space, or more than the file of ``n_bytes`` has."""
     start = content.find(_HEAP)
     while start >= 0:
         end = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
@@ -89,9 +105,10 @@ def check_heaps(path: Path) -> None:
             size = int.from_bytes(content[place + 8 : place + 16], "little")
             taken = 16 + -(-size // 8) * 8 if index else size
             if taken < 16 or size > n_bytes:
-                raise FormatError(f"'{path}' is damaged: a text at byte {place} takes no space. Copy it again from its source.")
+                return place
             place += taken
         start = content.find(_HEAP, start + 8)
+    return None
 
 
 def find(group: h5py.Group, name: str) -> Any:
