@@ -1,7 +1,7 @@
 """How far calls of responses can be trusted: false discovery rate and power of every preset, on simulated traces.
 
 The unit is the experiment: each is simulated anew, analysed by the public functions, and compared with its truth. The tables of
-docs/responses.md are the output of ``python benchmarks/calibration.py fdr power catch interval``; results are appended to
+docs/responses.md are the output of ``python benchmarks/calibration.py fdr power regimes catch interval``; results are appended to
 ``--output`` experiment by experiment, so that a run that was cut goes on where it stopped.
 """
 
@@ -30,7 +30,7 @@ N_CELLS = 100
 TARGET_SHARE = 0.3
 RESPONDERS = (0.0, 0.01, 0.05, 0.2)
 N_STIMS = (10, 30, 100)
-NO_SHAMS = {"sham_guard_s": 1e6}
+NO_SHAMS = {"n_sham_trains": 0}
 """Saves the published presets the time for shams, which their calls do not need."""
 CALLERS: dict[str, dict[str, Any]] = {
     "calibrated": {},
@@ -87,9 +87,46 @@ def one_fdr(responders: float, n_stims: int, experiment: int) -> dict[str, Any]:
     return counts
 
 
+REGIMES: dict[str, dict[str, Any]] = {
+    "slow, rare transients": {"decay_s": 2.0, "burst_rate_hz": 0.02, "noise_dff": 0.05},
+    "much activity": {"burst_rate_hz": 0.5, "decay_s": 1.0},
+    "strong shared state": {"state_sigma": 1.0, "population_event_rate_hz": 0.1, "population_event_dff": 0.6},
+    "strong drift and bleaching": {"drift_dff": 0.15, "bleaching": 0.5},
+    "strong neuropil": {"neuropil_dff": 0.25},
+    "strong artefact and bleed": {"artefact_dff": 20.0, "bleed_dff": 10.0},
+    "7.5 frames per second": {"rate_hz": 7.5},
+    "few shams": {"stim_interval_s": 12.0, "baseline_s": 20.0},
+    "guard of 3 s": {"stim_interval_s": 7.0, "sham_guard_s": 3.0},
+    "guard of 1 s": {"stim_interval_s": 5.0, "sham_guard_s": 1.0},
+    "a spontaneous recording": {"stim_interval_s": 5.0, "spontaneous_s": 180.0},
+    "light of neighbours in 10 % of the cells": {"contaminated_fraction": 0.1},
+}
+"""Recordings unlike the standard one, what shams can't control (the last) among them."""
+
+
+def one_regime(regime: str, responders: float, experiment: int) -> dict[str, Any]:
+    """Like :func:`one_fdr`, 30 stims, by our preset and the published one."""
+    options = dict(REGIMES[regime])
+    guard_s, spontaneous_s = options.pop("sham_guard_s", 10.0), options.pop("spontaneous_s", 0.0)
+    seed = 40_000 + experiment
+    traces = simulate_traces(seed=seed, n_cells=N_CELLS, n_stims=30, responder_fraction=responders, **options)
+    quiet = None
+    if spontaneous_s:
+        quiet = simulate_traces(seed=50_000 + experiment, n_cells=N_CELLS, n_stims=0, baseline_s=spontaneous_s).to_cells()
+    cells, counts = traces.to_cells(), {}
+    for name, overrides in (("calibrated", {"sham_guard_s": guard_s}), ("packerlab", NO_SHAMS)):
+        dark = quiet if name == "calibrated" else None
+        table = compute_responses(cells, traces.stims, preset=name, overrides=overrides, spontaneous=dark, rng=experiment)
+        counts[name] = count_calls(table.obs.assign(population="other"), traces.truth)["other"]
+    return counts
+
+
 def one_power(effect: float, n_stims: int, experiment: int) -> dict[str, Any]:
-    """Like :func:`one_fdr`, at 5 % responders of one size, by the default preset and the published one."""
-    traces = simulate_traces(seed=10_000 + experiment, n_cells=N_CELLS, n_stims=n_stims, response_dff=effect, response_sigma=0.1)
+    """Like :func:`one_fdr`, at 5 % responders of one size (below zero: suppressed), by our preset and the published one."""
+    down = {"network_fraction": 1.0, "suppressed_fraction": 1.0} if effect < 0 else {}
+    traces = simulate_traces(
+        seed=10_000 + experiment, n_cells=N_CELLS, n_stims=n_stims, response_dff=abs(effect), response_sigma=0.1, **down
+    )
     cells, counts = traces.to_cells(), {}
     for name in ("calibrated", "packerlab"):
         overrides = {} if name == "calibrated" else NO_SHAMS
@@ -145,7 +182,8 @@ def one_interval(preset: str, experiment: int) -> dict[str, Any]:
 
 STUDIES: dict[str, tuple[Callable[..., dict[str, Any]], list[tuple[Any, ...]]]] = {
     "fdr": (one_fdr, [(responders, n) for n in N_STIMS for responders in RESPONDERS]),
-    "power": (one_power, [(effect, n) for effect in (0.1, 0.2, 0.3, 0.5) for n in (10, 20, 50)]),
+    "power": (one_power, [(effect, n) for effect in (0.1, 0.2, 0.3, 0.5, -0.2) for n in (10, 20, 50)]),
+    "regimes": (one_regime, [(regime, responders) for regime in REGIMES for responders in (0.0, 0.05)]),
     "catch": (one_catch, [(n,) for n in (10, 20, 50)]),
     "interval": (one_interval, [("calibrated",), ("packerlab",)]),
 }
@@ -191,14 +229,15 @@ def show(lines: list[dict[str, Any]]) -> None:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
         groups[(line["study"], *line["setting"])].append(line["result"])
-    for study, table in (("fdr", show_calls), ("power", show_calls), ("catch", show_catch), ("interval", show_interval)):
+    tables = {"fdr": show_calls, "power": show_calls, "regimes": show_calls, "catch": show_catch, "interval": show_interval}
+    for study, table in tables.items():
         for key in [key for key in STUDIES[study][1] if (study, *key) in groups]:
             table(key, groups[(study, *key)])
 
 
 def show_calls(setting: tuple[Any, ...], results: list[dict[str, Any]]) -> None:
     """Print FDR per population, its spread, calls of suppression and power of each preset."""
-    print(f"\n{setting[0]} responders or dF/F, {setting[1]} stims, {len(results)} experiments")
+    print(f"\n{setting[0]}, {setting[1]}: {len(results)} experiments")
     for name in results[0]:
         texts, found, responders = [], 0, 0
         parts = [result[name] if "target" in result[name] else {"all": result[name]} for result in results]

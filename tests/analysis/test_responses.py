@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from packerlabimaging import analysis as tl
 from packerlabimaging._provenance import UNS_KEY, history
-from packerlabimaging.analysis import compute_responses, compute_target_responses, match_targets
+from packerlabimaging.analysis import match_targets
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.photostim import PhotostimProtocol
@@ -23,6 +24,15 @@ SHAPE = (100, 200)
 RATE = 30.0
 LIGHT_S = 0.5
 N_DRIVEN = 4
+
+
+def compute_responses(*args, **options):
+    """The published preset, which needs no time without light; the default's calls are tested in test_calling.py."""
+    return tl.compute_responses(*args, **{"preset": "packerlab", **options})
+
+
+def compute_target_responses(*args, **options):
+    return tl.compute_target_responses(*args, **{"preset": "packerlab", **options})
 
 
 def make_cells(n_rois=12, n_stims=20, interval_s=5.0, seed=0, iscell=None, **changes):

@@ -68,7 +68,7 @@ def test_smallest_p_is_reached_when_all_differences_agree():
 
 
 def test_calls_needed_is_where_benjamini_hochberg_starts_to_call():
-    assert calls_needed(smallest_attainable_p(10), n_tests=1000, alpha=0.1) == 20  # SCIENCE: 20 to 40 cells at the floor, by alpha
+    assert calls_needed(smallest_attainable_p(10), n_tests=1000, alpha=0.1) == 20  # 20 to 40 at the floor, by alpha
     assert calls_needed(smallest_attainable_p(15), n_tests=1000, alpha=0.1) == 1
     for n_at_floor in (19, 20):
         p = np.ones(1000)

@@ -23,4 +23,4 @@ class TestAllOpticalTrial(TrialContract):
             "sync": simulated / "raw" / "t-001.paq",
             "photostim": next(simulated.glob("raw/*_ps_*")),
         }
-        return pli.AllOpticalTrial("t-001", inputs=inputs)
+        return pli.AllOpticalTrial("t-001", inputs=inputs, settings={"responses": {"preset": "packerlab"}})

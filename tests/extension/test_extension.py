@@ -52,7 +52,7 @@ def test_in_python(lab, lab_data, tmp_path):
         "pupil": lab_data / "raw" / "t-001.eye",
     }
     experiment = pli.Experiment("pupil", output=tmp_path / "out")
-    experiment.add(lab.PupilTrial("t-001", inputs=inputs, eye="right"))
+    experiment.add(lab.PupilTrial("t-001", inputs=inputs, eye="right", settings={"responses": {"preset": "packerlab"}}))
     experiment.run(engine="brightest", engine_settings={"n_cells": 8}, progress=False)
     trial = experiment["t-001"]
     assert trial.cells.n_obs <= 8

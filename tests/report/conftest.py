@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from packerlabimaging.analysis.audit import SyncAudit
+from packerlabimaging.analysis.presets import PRESETS
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import MissingInputError, NotComputedError
@@ -129,6 +130,7 @@ def add_notes(responses):
         "name": "packerlab", "source": "the original analysis",
         "pre_window_s": 0.5, "post_window_s": 0.5, "subtract_neuropil": True,
         "f0": "pre-stim", "adjustment": "bh", "alpha": 0.1, "min_valid_fraction": 0.5,
+        "test": "wilcoxon", "caveat": PRESETS["packerlab"].caveat,
     }  # fmt: skip
     families = pd.DataFrame({"n_tested": [4, 10], "n_excited": [4, 0]}, index=pd.Index(["target", "other"], name="family"))
     finding = Finding(

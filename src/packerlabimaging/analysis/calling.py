@@ -102,7 +102,7 @@ def call_rois(
     elif preset.test in _TESTS:
         test = _TESTS[preset.test]
         p, floor = test(values), None
-        strengths = None if shams is None else _test_strengths(values, shams, test, rng)
+        strengths = None if shams is None else _test_strengths(values, shams, test, preset.n_sham_trains, rng)
     else:
         p, floor = np.full(len(values), np.nan), None
     adjusted = np.full(len(p), np.nan)
@@ -142,18 +142,19 @@ def _sham_strengths(values: np.ndarray, shams: Scores, n_trains: int, rng: np.ra
 
 
 def _test_strengths(
-    values: np.ndarray, shams: Scores, test: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+    values: np.ndarray, shams: Scores, test: Callable[[np.ndarray], np.ndarray], n_trains: int, rng: np.random.Generator
 ) -> Strengths:
-    """Compare by 1 - p of a test, with the sign of the mean."""
+    """Compare by 1 - p of a test, with the sign of the mean, in at most ``N_TEST_TRAINS`` trains."""
 
     def signed(part: np.ndarray) -> np.ndarray:
         strength: np.ndarray = np.sign(np.nansum(part, axis=1)) * (1.0 - test(part))
         return strength
 
     n, sham_values = values.shape[1], shams.amplitude.astype(np.float64)
-    trains = draw_trains(sham_values.shape[1], n, n_trains=N_TEST_TRAINS, rng=rng)
+    trains = draw_trains(sham_values.shape[1], n, n_trains=min(n_trains, N_TEST_TRAINS), rng=rng)
     sham = np.column_stack([signed(sham_values[:, train]) for train in trains])
-    bootstrap = np.column_stack([signed(values[:, rng.integers(0, n, n)]) for _ in range(N_TEST_TRAINS)])
+    untied = 1.0 + 1e-10 * np.arange(n)  # a stim drawn twice ties with itself only: its ranks have one sign in any order
+    bootstrap = np.column_stack([signed(values[:, rng.integers(0, n, n)] * untied) for _ in trains])
     return Strengths(signed(values), sham, bootstrap)
 
 

@@ -11,7 +11,7 @@ from packerlabimaging.analysis.calling import call_rois
 from packerlabimaging.analysis.catch import FEW_CATCH, CatchThresholds, calibrate_thresholds
 from packerlabimaging.analysis.presets import ResponsePreset
 from packerlabimaging.analysis.scoring import Scores, TraceRows, Windows, score_stims
-from packerlabimaging.analysis.shams import RealStims, ShamStims, check_enough, place_shams, shams_needed
+from packerlabimaging.analysis.shams import RealStims, check_enough, place_shams, shams_needed
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import ParameterError
@@ -51,7 +51,7 @@ def evaluate(
     *,
     preset: ResponsePreset,
     families: np.ndarray,
-    dark: Recording,
+    dark: Recording | None,
     rng: np.random.Generator,
 ) -> Evaluation:
     """Score all stims and call ROIs.
@@ -68,7 +68,7 @@ def evaluate(
     families
         Family of each ROI; empty text leaves it out.
     dark
-        The recording that shams are put in: the same, or a spontaneous one.
+        The recording that shams are put in: the same, or a spontaneous one; None for no shams.
     rng
         Draws shams and splits.
 
@@ -83,8 +83,7 @@ def evaluate(
     real = RealStims(
         recording.clock, recording.artefact, stims["onset_s"].to_numpy()[counted], stims["end_s"].to_numpy()[counted]
     )
-    shams, findings = _shams(real, dark, preset, rng)
-    sham_scores = None if shams is None else dark.score(shams.windows, preset)
+    sham_scores, findings = _score_shams(real, dark, preset, rng)
     if preset.test == "catch":
         without_light = _scores_without_light(scores, windows.valid & catch, sham_scores, preset)
         thresholds = calibrate_thresholds(without_light, rng=rng)
@@ -105,23 +104,23 @@ def _subset(scores: Scores, keep: np.ndarray) -> Scores:
     return Scores(scores.amplitude[:, keep], scores.z[:, keep], scores.responded[:, keep])
 
 
-def _shams(
-    real: RealStims, dark: Recording, preset: ResponsePreset, rng: np.random.Generator
-) -> tuple[ShamStims | None, list[Finding]]:
-    """Place shams; where the preset can do without and there are too few, none."""
-    if len(real) == 0:
+def _score_shams(
+    real: RealStims, dark: Recording | None, preset: ResponsePreset, rng: np.random.Generator
+) -> tuple[Scores | None, list[Finding]]:
+    """Place shams and score them; none where the preset can do without and there are too few."""
+    if len(real) == 0 or dark is None or (preset.n_sham_trains == 0 and preset.test != "sham"):
         return None, []
     shams = place_shams(real, dark.clock, dark.artefact, preset=preset, rng=rng)
     if preset.test == "sham":
-        return check_enough(shams, real, dark.clock, dark.artefact, preset=preset), []
-    if len(shams) >= shams_needed(len(real)):
-        return shams, []
-    message = (
-        f"Only {len(shams)} sham stims fit into the time without light, so that the share of false calls can't be estimated "
-        f"(it takes {shams_needed(len(real))})."
-    )
-    advice = "Override sham_guard_s with less, or give a spontaneous recording of the same cells."
-    return None, [Finding("no-shams", message, "info", advice=advice)]
+        check_enough(shams, real, dark.clock, dark.artefact, preset=preset)
+    elif len(shams) < shams_needed(len(real)):
+        message = (
+            f"Only {len(shams)} sham stims fit into the time without light, so that the share of false calls can't be estimated "
+            f"(it takes {shams_needed(len(real))})."
+        )
+        advice = "Override sham_guard_s with less, or give a spontaneous recording of the same cells."
+        return None, [Finding("no-shams", message, "info", advice=advice)]
+    return dark.score(shams.windows, preset), []
 
 
 def _scores_without_light(scores: Scores, catch: np.ndarray, shams: Scores | None, preset: ResponsePreset) -> np.ndarray:

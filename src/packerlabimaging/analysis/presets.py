@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from packerlabimaging._check import check_choice, check_positive, did_you_mean
 from packerlabimaging.errors import ParameterError
 
-DEFAULT_PRESET = "packerlab"
+DEFAULT_PRESET = "calibrated"
 """The preset that is taken where none is named."""
 
 Test = Literal["sham", "wilcoxon", "t", "catch", "none"]
@@ -82,7 +82,7 @@ class ResponsePreset:
     sham_guard_s
         How long before a sham's windows there must have been no light, so that responses to it are over.
     n_sham_trains
-        Sham trains that are drawn.
+        Sham trains that are drawn. Where the test is not ``"sham"`` they serve the empirical FDR only, and 0 does without.
 
     Raises
     ------
@@ -112,12 +112,14 @@ class ResponsePreset:
     n_sham_trains: int = 500
 
     def __post_init__(self) -> None:
-        for name in ("pre_s", "post_s", "pre_window_s", "post_window_s", "single_stim_sd", "n_sham_trains"):
+        for name in ("pre_s", "post_s", "pre_window_s", "post_window_s", "single_stim_sd"):
             check_positive(f"{name} of preset '{self.name}'", getattr(self, name))
-        for name in ("post_start_s", "sham_guard_s"):
+        for name in ("post_start_s", "sham_guard_s", "n_sham_trains"):
             check_positive(f"{name} of preset '{self.name}'", getattr(self, name), zero=True)
         for name, choices in _CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        if self.n_sham_trains != int(self.n_sham_trains) or (self.test == "sham" and self.n_sham_trains == 0):
+            raise ParameterError(f"n_sham_trains = {self.n_sham_trains!r} is not possible. Give a whole number, for calls > 0.")
         if not 0 < check_positive("alpha", self.alpha) < 1:
             raise ParameterError(f"alpha = {self.alpha!r} is out of range. Give a number between 0 and 1.")
         if not 0 < check_positive("min_valid_fraction", self.min_valid_fraction) <= 1:

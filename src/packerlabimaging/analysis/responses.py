@@ -95,14 +95,15 @@ def compute_responses(
     families = np.where(cells.obs["iscell"].to_numpy(bool), population, "")
     seed = int(np.random.default_rng(rng).integers(2**62))
 
-    def evaluated(of: Recording, without_light: Recording) -> Evaluation:
+    def evaluated(of: Recording, without_light: Recording | None) -> Evaluation:
         chance = np.random.default_rng(seed)
         return evaluate(of, var, windows, preset=chosen, families=families, dark=without_light, rng=chance)
 
     result = evaluated(recording, dark)
     columns = result.summary
     if chosen.calls_rois and chosen.subtract_neuropil and "Fneu" in cells.layers:
-        plain = evaluated(_of_layer(cells, "F"), _of_layer(cells if spontaneous is None else spontaneous, "F")).summary
+        plain_dark = _of_layer(cells if spontaneous is None else spontaneous, "F") if chosen.test == "sham" else None
+        plain = evaluated(_of_layer(cells, "F"), plain_dark).summary
         neuropil = _of_layer(cells, "Fneu").score(windows, chosen).amplitude[:, ~is_catch(var)]
         columns = columns.join(check_without_subtraction(columns, plain, neuropil))
     obs = _with_columns(cells.obs.assign(population=population), columns.set_index(cells.obs_names))
