@@ -229,25 +229,35 @@ def show(lines: list[dict[str, Any]]) -> None:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for line in lines:
         groups[(line["study"], *line["setting"])].append(line["result"])
-    tables = {"fdr": show_calls, "power": show_calls, "regimes": show_calls, "catch": show_catch, "interval": show_interval}
-    for study, table in tables.items():
+    for study in ("fdr", "power", "regimes"):
+        show_calls(study, {key: groups[(study, *key)] for key in STUDIES[study][1] if (study, *key) in groups})
+    for study, table in (("catch", show_catch), ("interval", show_interval)):
         for key in [key for key in STUDIES[study][1] if (study, *key) in groups]:
             table(key, groups[(study, *key)])
 
 
-def show_calls(setting: tuple[Any, ...], results: list[dict[str, Any]]) -> None:
-    """Print FDR per population, its spread, calls of suppression and power of each preset."""
-    print(f"\n{setting[0]}, {setting[1]}: {len(results)} experiments")
-    for name in results[0]:
-        texts, found, responders = [], 0, 0
-        parts = [result[name] if "target" in result[name] else {"all": result[name]} for result in results]
-        for family in parts[0]:
-            own = pd.DataFrame([part[family] for part in parts])
-            share = (own["false"] / own["calls"].clip(lower=1)).to_numpy()
-            texts.append(f"{family} {limit(share)}, 90th percentile {np.quantile(share, 0.9):.2f}")
-            found, responders = found + own["found"].sum(), responders + own["responders"].sum()
-            texts.append(f"false calls {own['false'].mean():.2f}, suppressed {own['false_suppressed'].mean():.2f}")
-        print(f"  {name:<20} {'; '.join(texts)}; power {found / max(responders, 1):.3f}")
+def show_calls(study: str, groups: dict[tuple[Any, ...], list[dict[str, Any]]]) -> None:
+    """Print, per preset: FDR with its limit in each population, 90th percentile of V/R, false calls (suppressed), power."""
+    if groups:
+        print(
+            f"\n{study}\n| setting | experiments | preset | FDR | 90 % of V/R | false calls (suppressed) | power |\n"
+            + 7 * "|---"
+            + "|"
+        )
+    for setting, results in groups.items():
+        for name in results[0]:
+            parts = [result[name] if "target" in result[name] else {"all": result[name]} for result in results]
+            shares, false = [], np.zeros(2)
+            for family in parts[0]:
+                own = pd.DataFrame([part[family] for part in parts])
+                shares.append((own["false"] / own["calls"].clip(lower=1)).to_numpy())
+                false += own[["false", "false_suppressed"]].mean().to_numpy()
+            found, responders = (sum(part[f][key] for part in parts for f in part) for key in ("found", "responders"))
+            power = f"{found / responders:.2f}" if responders else ""
+            fdr = " / ".join(limit(share) for share in shares)
+            spread = " / ".join(f"{np.quantile(share, 0.9):.2f}" for share in shares)
+            cells = (", ".join(map(str, setting)), len(results), name, fdr, spread, f"{false[0]:.2f} ({false[1]:.2f})", power)
+            print("| " + " | ".join(map(str, cells)) + " |")
 
 
 def show_catch(setting: tuple[Any, ...], results: list[dict[str, Any]]) -> None:

@@ -1,4 +1,6 @@
 from .audit import SyncAudit as SyncAudit
+from .catch import CatchThresholds as CatchThresholds
+from .catch import calibrate_thresholds as calibrate_thresholds
 from .frame_clock import match_frame_clock as match_frame_clock
 from .presets import PRESETS as PRESETS
 from .presets import ResponsePreset as ResponsePreset
@@ -20,6 +22,8 @@ from .sta import plan_sta as plan_sta
 from .statistics import adjust_bh as adjust_bh
 from .statistics import adjust_bonferroni as adjust_bonferroni
 from .statistics import adjust_by as adjust_by
+from .statistics import correct_for_false_alarms as correct_for_false_alarms
+from .statistics import one_sample_t_test as one_sample_t_test
 from .statistics import permutation_pvalue as permutation_pvalue
 from .statistics import smallest_attainable_p as smallest_attainable_p
 from .statistics import wilcoxon_signed_rank as wilcoxon_signed_rank

@@ -3,6 +3,16 @@
 from packerlabimaging.simulate.experiment import simulate_experiment
 from packerlabimaging.simulate.parameters import SimulationParameters
 from packerlabimaging.simulate.scoring import compare_with_truth
+from packerlabimaging.simulate.traces import SimulatedTraces, TraceParameters, simulate_traces
 from packerlabimaging.simulate.truth import Truth, load_truth
 
-__all__ = ["SimulationParameters", "Truth", "compare_with_truth", "load_truth", "simulate_experiment"]
+__all__ = [
+    "SimulatedTraces",
+    "SimulationParameters",
+    "TraceParameters",
+    "Truth",
+    "compare_with_truth",
+    "load_truth",
+    "simulate_experiment",
+    "simulate_traces",
+]
