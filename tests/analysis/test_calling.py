@@ -61,6 +61,18 @@ def test_the_same_seed_gives_the_same_table_and_catch_stims_do_not_count():
     assert np.allclose(first.obs["response_mean"], first.X[:, lit].mean(axis=1))
 
 
+def test_shams_keep_away_from_stims_whose_frames_are_not_masked():
+    traces = simulate_traces(
+        seed=7, n_cells=30, n_stims=30, responder_fraction=0.3, response_dff=1.0, artefact_dff=0.0, bleed_dff=0.0
+    )
+    cells = traces.to_cells()
+    masked = compute_responses(cells, traces.stims, preset="calibrated")
+    cells.var["artefact"] = False
+    bare = compute_responses(cells, traces.stims, preset="calibrated")
+    assert bare.obs["excited"].sum() >= 6 and (bare.obs["excited"] == masked.obs["excited"]).mean() > 0.9
+    assert bare.obs["false_alarm_probability"].max() < 0.3
+
+
 def test_too_little_dark_time_is_refused_and_a_spontaneous_recording_helps():
     traces = simulate_traces(seed=2, n_cells=20, n_stims=40, stim_interval_s=5.0, responder_fraction=0.2, response_dff=0.8)
     with pytest.raises(ParameterError, match=r"compares 40 stims with sham stims.*Override sham_guard_s with at most"):

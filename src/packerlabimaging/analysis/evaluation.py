@@ -100,6 +100,13 @@ def is_catch(stims: pd.DataFrame) -> np.ndarray:
     return np.array([value is True or value == 1 for value in stims["catch"].to_numpy(object, na_value=False)], bool)
 
 
+def without_stims(recording: Recording, stims: pd.DataFrame) -> Recording:
+    """Return the recording with the light of every stim left out, masked before or not: no sham may lie in it."""
+    onsets, ends = stims["onset_s"].to_numpy(np.float64), stims["end_s"].to_numpy(np.float64)
+    lit = ~is_catch(stims) & np.isfinite(onsets) & np.isfinite(ends)
+    return replace(recording, artefact=recording.artefact | recording.clock.overlapping(onsets[lit], ends[lit]))
+
+
 def _subset(scores: Scores, keep: np.ndarray) -> Scores:
     return Scores(scores.amplitude[:, keep], scores.z[:, keep], scores.responded[:, keep])
 

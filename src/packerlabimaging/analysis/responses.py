@@ -16,7 +16,14 @@ import numpy as np
 from packerlabimaging._provenance import UNS_KEY, record, to_plain
 from packerlabimaging._traces import check_mask, check_traces
 from packerlabimaging.analysis.calling import CONFIDENCE
-from packerlabimaging.analysis.evaluation import Evaluation, Recording, check_without_subtraction, evaluate, is_catch
+from packerlabimaging.analysis.evaluation import (
+    Evaluation,
+    Recording,
+    check_without_subtraction,
+    evaluate,
+    is_catch,
+    without_stims,
+)
 from packerlabimaging.analysis.presets import DEFAULT_PRESET, ResponsePreset, get_preset
 from packerlabimaging.analysis.scoring import Windows, place_windows
 from packerlabimaging.core.clock import FrameClock
@@ -89,8 +96,9 @@ def compute_responses(
     """
     chosen = get_preset(preset, **(overrides or {}))
     recording, findings = _recording(cells, chosen)
-    dark = recording if spontaneous is None else _recording(_same_rois(spontaneous, cells), chosen)[0]
     var, windows = _stims_table(stims, recording, chosen, trial=str(cells.var["trial"].iloc[0]))
+    quiet = None if spontaneous is None else _same_rois(spontaneous, cells)
+    dark = without_stims(recording, var) if quiet is None else _recording(quiet, chosen)[0]
     population = _populations(cells, populations)
     families = np.where(cells.obs["iscell"].to_numpy(bool), population, "")
     seed = int(np.random.default_rng(rng).integers(2**62))
@@ -102,8 +110,8 @@ def compute_responses(
     result = evaluated(recording, dark)
     columns = result.summary
     if chosen.calls_rois and chosen.subtract_neuropil and "Fneu" in cells.layers:
-        plain_dark = _of_layer(cells if spontaneous is None else spontaneous, "F") if chosen.test == "sham" else None
-        plain = evaluated(_of_layer(cells, "F"), plain_dark).summary
+        plain_dark = replace(dark, traces=_of_layer(cells if quiet is None else quiet, "F").traces)
+        plain = evaluated(_of_layer(cells, "F"), plain_dark if chosen.test == "sham" else None).summary
         neuropil = _of_layer(cells, "Fneu").score(windows, chosen).amplitude[:, ~is_catch(var)]
         columns = columns.join(check_without_subtraction(columns, plain, neuropil))
     obs = _with_columns(cells.obs.assign(population=population), columns.set_index(cells.obs_names))
@@ -179,8 +187,8 @@ def compute_target_responses(
     var, windows = _stims_table(stims, recording, chosen, trial=trial)
     first = match.targets.index.get_indexer(pd.Index(match.targets["same_as"]))
     families = np.where(first == np.arange(len(first)), "targets", "").astype(object)
-    chance = np.random.default_rng(rng)
-    result = evaluate(recording, var, windows, preset=chosen, families=families, dark=recording, rng=chance)
+    dark, chance = without_stims(recording, var), np.random.default_rng(rng)
+    result = evaluate(recording, var, windows, preset=chosen, families=families, dark=dark, rng=chance)
     obs = _with_columns(match.targets, result.summary.iloc[first].set_index(match.targets.index))
     findings = [*match.findings, *result.findings, *_findings(windows, result.families, result.summary, var, chosen)]
     table = _response_table("targets", result, obs, var, chosen, findings)

@@ -406,9 +406,9 @@ def _detect(
     bleached = (1.0 - parameters.bleaching * np.linspace(0.0, 1.0, n_frames)).astype(np.float32)
     knot = (clock.starts_s / DRIFT_KNOT_S).astype(np.int64)
     past = np.asarray(clock.starts_s / DRIFT_KNOT_S - knot, np.float32)
-    drift = rng.normal(1.0, parameters.drift_dff, (n_cells, knot[-1] + 2)).astype(np.float32)
+    drift = rng.normal(1.0, parameters.drift_dff, (n_cells, int(knot[-1]) + 2)).astype(np.float32)
     share = np.clip(rng.normal(parameters.contamination, 0.1, n_cells), 0.0, 1.0).astype(np.float32)
-    noise = (parameters.noise_dff * rng.lognormal(0.0, 0.3, n_cells)).astype(np.float32)
+    noise = np.asarray(parameters.noise_dff * rng.lognormal(0.0, 0.3, n_cells), np.float32)
     F, Fneu = np.empty_like(dff), np.empty_like(dff)
     size = noise * np.float32(np.sqrt(REST))
     for cell in range(n_cells):
