@@ -8,8 +8,8 @@ from typing import Any
 from packerlabimaging.core import ImagingMetadata
 from packerlabimaging.errors import FormatError
 from packerlabimaging.io import BinaryMovie, Inspection, Reader, register_reader
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import Interleaving, choose_channel
+from packerlabimaging.io.movie_options import MovieOptions
 
 MAGIC = b"LUMEN\x01\x00\x00"
 HEADER = struct.Struct("<8sIIIdd")
@@ -47,20 +47,12 @@ def read_header(path: Path) -> LumenHeader:
     return LumenHeader((height, width), n_channels, n_images, metadata)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LumenOptions:
-    channel: int | str | None = None  # every movie reader has channel= and plane=
-    plane: int | None = None
-    frame_rate_hz: float | None = None  # what the user may say instead of the file
-    pixel_size_um: float | tuple[float, float] | None = None
-
-
 @register_reader
 class LumenReader(Reader):
     name = "lumen"
     kind = "movie"  # or signals, photostim, segmentation
     description = "Lumen movie, .lum"
-    options = LumenOptions
+    options = MovieOptions  # channel=, plane=, frame_rate_hz=, ...; a subclass, where a format needs options of its own
 
     def detect(self, path: Path) -> bool:  # cheap: names and first bytes; never raises
         try:
@@ -70,24 +62,18 @@ class LumenReader(Reader):
             return False
 
     def open(self, path: Path, **options: Any) -> BinaryMovie:
-        chosen, header = LumenOptions(**options), read_header(path)
+        chosen, header = MovieOptions(**options), read_header(path)
         layout = Interleaving(n_channels=header.n_channels)
         channel = choose_channel(chosen.channel, header.metadata.channels, str(path))
         images = layout.images(header.n_images, channel=channel)
-        metadata = complete_metadata(
-            header.metadata.replace(n_frames=len(images)),
-            (len(images), *header.shape),
-            str(path),
-            frame_rate_hz=chosen.frame_rate_hz,
-            pixel_size_um=chosen.pixel_size_um,
-        )
+        found = header.metadata.replace(n_frames=len(images))
         return BinaryMovie(
             path,
             frame_shape_px=header.shape,
             dtype="<u2",
             offset_bytes=HEADER.size,
             images=images,
-            metadata=metadata,
+            metadata=chosen.complete(found, (len(images), *header.shape), str(path)),
             findings=layout.findings(header.n_images, str(path)),
         )
 

@@ -21,8 +21,8 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError, ParameterError
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
+from packerlabimaging.io.movie_options import InterleavedOptions
 
 AXES = "tzcyx"
 
@@ -182,39 +182,21 @@ class Selection:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArrayOptions:
-    """Options of the readers of arrays.
+class ArrayOptions(InterleavedOptions):
+    """Options of the readers of arrays, beside those of
+    :class:`~packerlabimaging.io.movie_options.InterleavedOptions`.
 
     Parameters
     ----------
-    channel
-        One-based channel, where there are several.
-    plane
-        Zero-based plane, where there are several.
     key
         Name of the array, where several can be a movie.
     axes
         What each axis of the array is, one of t, z, c, y, x for each, slowest first; by default as the file names them, else
         ``"tyx"`` for three axes.
-    n_channels, n_planes, order
-        How many channels and planes are interleaved along the time axis, and how: the axes of the images, slowest first
-        (``"tzc"``: the channels of a plane come first, then the next plane, then the next time).
-    metadata
-        How the movie was taken, by hand.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
     """
 
-    channel: int | str | None = None
-    plane: int | None = None
     key: str | None = None
     axes: str | None = None
-    n_channels: int | None = None
-    n_planes: int | None = None
-    order: str = "tzc"
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
 
 
 class StoredArrayMovie(Movie):
@@ -271,14 +253,7 @@ class StoredArrayMovie(Movie):
             channels=channels if len(channels) > 1 else (),
             pixel_size_um=pixel_size_um,
         )
-        metadata = complete_metadata(
-            found,
-            shape,
-            source,
-            metadata=options.metadata,
-            frame_rate_hz=options.frame_rate_hz,
-            pixel_size_um=options.pixel_size_um,
-        )
+        metadata = options.complete(found, shape, source)
         all_findings = (*findings, *assumed, *interleaving.findings(sizes["t"], source))
         native = np.dtype(array.dtype).newbyteorder("=")
         super().__init__(shape, native, metadata=metadata, source=source, findings=all_findings)
@@ -307,20 +282,12 @@ class StoredArrayMovie(Movie):
 
 def _interleaving(options: ArrayOptions, sizes: Mapping[str, int], axes: str, source: str) -> Interleaving:
     """Return how images are interleaved along the time axis."""
-    if options.n_channels is None and options.n_planes is None:
-        return Interleaving()
-    if set("zc") & set(axes):
+    if (options.n_channels or options.n_planes) and set("zc") & set(axes):
         raise ParameterError(
             f"n_channels= and n_planes= are for images interleaved in time, but axes='{axes}' of '{source}' has axes of its own "
             "for them. Leave them out, or correct axes=."
         )
-    found = Interleaving(options.n_channels or 1, options.n_planes or 1, order=options.order)
-    if found.images_per_time > sizes["t"]:
-        raise ParameterError(
-            f"'{source}' holds {sizes['t']} images. Expected at least {found.images_per_time} (channels x planes). "
-            "Check n_channels= and n_planes=."
-        )
-    return found
+    return options.interleaving(sizes["t"], source) or Interleaving()
 
 
 def check_believable(what: str, shape: Sequence[int], itemsize: int, stored_bytes: int, source: str) -> None:

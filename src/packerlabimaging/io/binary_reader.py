@@ -12,8 +12,8 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
 from packerlabimaging.io.binary import BinaryMovie, count_images
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
+from packerlabimaging.io.movie_options import InterleavedOptions
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.suite2p.folder import RunValues
 
@@ -25,37 +25,8 @@ PRAIRIELINK_SIZES_PX = (16, 8192)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamOptions:
-    """Options of :meth:`PrairieLinkReader.open`.
-
-    Parameters
-    ----------
-    channel
-        One-based channel, where several are interleaved.
-    plane
-        Zero-based plane, where several are interleaved.
-    n_channels, n_planes, order
-        How many channels and planes are interleaved, and how: the axes of the images, slowest first (``"tzc"``: the channels
-        of a plane come first, then the next plane, then the next time).
-    metadata
-        How the movie was taken, by hand.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
-    """
-
-    channel: int | str | None = None
-    plane: int | None = None
-    n_channels: int = 1
-    n_planes: int = 1
-    order: str = "tzc"
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class BinaryOptions(StreamOptions):
-    """Options of :meth:`BinaryReader.open`: those of :class:`StreamOptions`, and what the file can't say.
+class BinaryOptions(InterleavedOptions):
+    """Options of :meth:`BinaryReader.open`, beside those of :class:`~packerlabimaging.io.movie_options.InterleavedOptions`.
 
     Parameters
     ----------
@@ -122,7 +93,7 @@ class PrairieLinkReader(Reader):
     name = "prairielink"
     kind = "movie"
     description = "PrairieLink raw stream, .bin: pixels per line, lines per frame, then uint16 frames"
-    options = StreamOptions
+    options = InterleavedOptions
 
     def detect(self, path: Path) -> bool:
         """Say whether ``path`` is a ``.bin`` file whose first two numbers are a frame size that divides the rest of it."""
@@ -142,14 +113,14 @@ class PrairieLinkReader(Reader):
         Parameters
         ----------
         options
-            Those of :class:`StreamOptions`.
+            Those of :class:`~packerlabimaging.io.movie_options.InterleavedOptions`.
 
         Raises
         ------
         FormatError
             If it is shorter than its header, or the header names no frame size.
         """
-        chosen, path = StreamOptions(**options), Path(path)
+        chosen, path = InterleavedOptions(**options), Path(path)
         width, height = _prairielink_size(path)
         found = ImagingMetadata(frame_shape_px=(height, width), program="PrairieLink")
         return _open(path, chosen, (height, width), "<u2", offset_bytes=PRAIRIELINK_HEADER.itemsize, found=found)
@@ -159,29 +130,24 @@ class PrairieLinkReader(Reader):
 
 
 def _open(
-    path: Path, options: StreamOptions, shape: tuple[int, int], dtype: Any, *, offset_bytes: int, found: ImagingMetadata | None
+    path: Path,
+    options: InterleavedOptions,
+    shape: tuple[int, int],
+    dtype: Any,
+    *,
+    offset_bytes: int,
+    found: ImagingMetadata | None,
 ) -> BinaryMovie:
     """Open one channel of one plane of a file of bare pixels; ``found`` is what is known about it from elsewhere."""
     n_images, _ = count_images(path, shape, dtype, offset_bytes=offset_bytes)
-    layout, source = Interleaving(options.n_channels, options.n_planes, order=options.order), str(path)
-    if max(layout.n_channels, layout.n_planes) > max(n_images, 1):
-        raise ParameterError(
-            f"'{path}' holds {n_images} images. Expected at least one of each of {layout.n_channels} channels and "
-            f"{layout.n_planes} planes. Check n_channels= and n_planes=."
-        )
+    source = str(path)
+    layout = options.interleaving(n_images, source) or Interleaving()
     channels = tuple(str(number + 1) for number in range(layout.n_channels))
     channel = choose_channel(options.channel, channels, source)
     images = layout.images(n_images, channel=channel, plane=choose_plane(options.plane, layout.n_planes, source))
     whole = (len(images), int(shape[0]), int(shape[1]))
-    metadata = complete_metadata(
-        (found or ImagingMetadata(frame_shape_px=whole[1:])).replace(
-            n_frames=len(images), n_planes=layout.n_planes, channels=channels if len(channels) > 1 else ()
-        ),
-        whole,
-        source,
-        metadata=options.metadata,
-        frame_rate_hz=options.frame_rate_hz,
-        pixel_size_um=options.pixel_size_um,
+    known = (found or ImagingMetadata(frame_shape_px=whole[1:])).replace(
+        n_frames=len(images), n_planes=layout.n_planes, channels=channels if len(channels) > 1 else ()
     )
     return BinaryMovie(
         path,
@@ -189,7 +155,7 @@ def _open(
         dtype=dtype,
         offset_bytes=offset_bytes,
         images=images,
-        metadata=metadata,
+        metadata=options.complete(known, whole, source),
         findings=layout.findings(n_images, source),
     )
 

@@ -68,8 +68,10 @@ def test_interleaving_can_be_given(tmp_path: Path, volume: np.ndarray) -> None:
     assert [finding.code for finding in movie.findings] == ["incomplete-last-volume"]
     with pytest.raises(ParameterError, match="n_channels = 0"):
         open_movie(tmp_path / "a.tif", n_channels=0)
-    with pytest.raises(ParameterError, match="n_planes = 26 is not possible.*25 images"):
+    with pytest.raises(ParameterError, match="holds 25 images. Expected at least 26"):
         open_movie(tmp_path / "a.tif", n_planes=26)
+    with pytest.raises(ParameterError, match="order = 'tcz' orders channels and planes. Give n_channels= or n_planes="):
+        open_movie(tmp_path / "a.tif", order="tcz")
 
 
 def test_other_orders_by_hand(tmp_path: Path) -> None:

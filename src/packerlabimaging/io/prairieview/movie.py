@@ -9,8 +9,8 @@ from typing import Any
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, ParameterError
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import choose_plane
+from packerlabimaging.io.movie_options import MovieOptions
 from packerlabimaging.io.prairieview.arrangement import arrange_frames
 from packerlabimaging.io.prairieview.environment import read_environment
 from packerlabimaging.io.prairieview.folder import RecordingFolder, find_recording
@@ -22,30 +22,17 @@ from packerlabimaging.io.tiff.movie import TiffMovie
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrairieViewOptions:
-    """Options of :func:`open_prairieview`.
+class PrairieViewOptions(MovieOptions):
+    """Options of :func:`open_prairieview`, beside those of :class:`~packerlabimaging.io.movie_options.MovieOptions`.
 
     Parameters
     ----------
-    channel
-        Number or name of the channel; needed where images of several are there.
-    plane
-        Zero-based plane; needed where there are several.
-    metadata
-        How the movie was taken, by hand, in place of what the XML says.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
     n_planes
         Planes per volume, where there is no XML to tell; 1 says that all files are frames in time.
     allow_gaps
         Where there is no XML: join the files even where numbers are missing in between.
     """
 
-    channel: int | str | None = None
-    plane: int | None = None
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
     n_planes: int | None = None
     allow_gaps: bool = False
 
@@ -141,14 +128,7 @@ def _with_given(
     found: ImagingMetadata, files: FrameFiles, chosen: PrairieViewOptions, source: str
 ) -> tuple[ImagingMetadata, tuple[Finding, ...]]:
     """Return metadata with what was given by hand, and a finding where the rate contradicts the frame times."""
-    metadata = complete_metadata(
-        found,
-        files.shape,
-        source,
-        metadata=chosen.metadata,
-        frame_rate_hz=chosen.frame_rate_hz,
-        pixel_size_um=chosen.pixel_size_um,
-    )
+    metadata = chosen.complete(found, files.shape, source)
     measured, given = found.frame_rate_hz, metadata.frame_rate_hz
     if found.frame_rate_source != "frame times" or not measured or not given or abs(given / measured - 1) <= 0.01:
         return metadata, ()

@@ -14,8 +14,8 @@ from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError
 from packerlabimaging.io.binary import count_images, fill
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
+from packerlabimaging.io.movie_options import MovieOptions
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.scanbox.info import ScanboxInfo, read_scanbox_info
 
@@ -76,29 +76,18 @@ class ScanboxMovie(Movie):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanboxOptions:
-    """Options of :meth:`ScanboxReader.open`.
+class ScanboxOptions(MovieOptions):
+    """Options of :meth:`ScanboxReader.open`, beside those of :class:`~packerlabimaging.io.movie_options.MovieOptions`.
 
     Parameters
     ----------
     channel
         ``"pmt0"`` (green) or ``"pmt1"`` (red), or 1 or 2 as Scanbox's reader counts them, where both were saved.
-    plane
-        Zero-based plane, where there are several.
     n_planes
         Planes of a volume, where the ``.mat`` file does not say.
-    metadata
-        How the movie was taken, by hand.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
     """
 
-    channel: int | str | None = None
-    plane: int | None = None
     n_planes: int | None = None
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
 
 
 class ScanboxReader(Reader):
@@ -150,14 +139,7 @@ class ScanboxReader(Reader):
         found = info.metadata.replace(
             n_frames=n_frames, n_planes=layout.n_planes, frame_rate_hz=rate, frame_rate_source=None if rate is None else "nominal"
         )
-        metadata = complete_metadata(
-            found,
-            (n_frames, height, width),
-            str(path),
-            metadata=chosen.metadata,
-            frame_rate_hz=chosen.frame_rate_hz,
-            pixel_size_um=chosen.pixel_size_um,
-        )
+        metadata = chosen.complete(found, (n_frames, height, width), str(path))
         return ScanboxMovie(
             path,
             frame_shape_px=info.frame_shape_px,

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, PackerLabImagingError
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import choose_channel, choose_plane
+from packerlabimaging.io.movie_options import MovieOptions
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.scanimage.arrangement import describe
 from packerlabimaging.io.scanimage.header import find_header
@@ -25,15 +24,11 @@ from packerlabimaging.io.tiff.numbered import is_tiff_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanImageOptions:
-    """Options of :meth:`ScanImageReader.open`.
+class ScanImageOptions(MovieOptions):
+    """Options of :meth:`ScanImageReader.open`, beside those of :class:`~packerlabimaging.io.movie_options.MovieOptions`.
 
     Parameters
     ----------
-    channel
-        Channel by name or ScanImage's number, where several were saved.
-    plane
-        Zero-based plane, where there are several.
     frame_times
         Read the time of every frame from its page, into ``metadata.frame_times_s``: one small read a frame.
     n_flyback
@@ -42,21 +37,12 @@ class ScanImageOptions:
         Glob pattern of the file names, where a folder holds several series.
     allow_gaps
         Join the files of a folder even where numbers are missing in between.
-    metadata
-        How the movie was taken, by hand.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
     """
 
-    channel: int | str | None = None
-    plane: int | None = None
     frame_times: bool = False
     n_flyback: int | None = None
     pattern: str | None = None
     allow_gaps: bool = False
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
 
 
 class ScanImageMovie(TiffMovie):
@@ -160,14 +146,7 @@ class ScanImageReader(Reader):
             frame_rate_source=None if rate is None else "frame times" if from_times else "nominal",
             acquired=recording.acquired,
         )
-        metadata = complete_metadata(
-            found,
-            shape,
-            source,
-            metadata=options.metadata,
-            frame_rate_hz=options.frame_rate_hz,
-            pixel_size_um=options.pixel_size_um,
-        )
+        metadata = options.complete(found, shape, source)
         return ScanImageMovie(
             files.places(images),
             frame_shape_px=files.shape,

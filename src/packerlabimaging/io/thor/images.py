@@ -21,8 +21,8 @@ from packerlabimaging.core.movie import Movie
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
 from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.binary import BinaryMovie, count_images
-from packerlabimaging.io.given import complete_metadata
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
+from packerlabimaging.io.movie_options import MovieOptions
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.thor.experiment import CHANNELS, EXPERIMENT_FILE, ROOT, ThorExperiment, read_experiment
 from packerlabimaging.io.tiff.movie import FramePlaces, TiffMovie, Zeros
@@ -36,32 +36,21 @@ TIFF_NAME = re.compile(r"(Chan[A-D])_([0-9]{3,5})_([0-9]{3,5})_([0-9]{3,5})_([0-
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThorImageOptions:
-    """Options of :meth:`ThorImageReader.open`.
+class ThorImageOptions(MovieOptions):
+    """Options of :meth:`ThorImageReader.open`, beside those of :class:`~packerlabimaging.io.movie_options.MovieOptions`.
 
     Parameters
     ----------
     channel
         ``"ChanA"`` to ``"ChanD"``, or its number 1 to 4, where several were on.
-    plane
-        Zero-based plane, where there are several.
     n_channels
         Channels that a raw file holds, where neither the XML nor the file's size says: those that were on, or all four.
     allow_gaps
         Join TIFF files even where numbers are missing in between.
-    metadata
-        How the movie was taken, by hand.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
     """
 
-    channel: int | str | None = None
-    plane: int | None = None
     n_channels: int | None = None
     allow_gaps: bool = False
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
 
 
 class ThorImageReader(Reader):
@@ -213,14 +202,7 @@ def _metadata(
     experiment: ThorExperiment, n_planes: int, n_frames: int, options: ThorImageOptions, source: str
 ) -> ImagingMetadata:
     found = experiment.metadata.replace(n_frames=n_frames, n_planes=n_planes)
-    return complete_metadata(
-        found,
-        (n_frames, *experiment.frame_shape_px),
-        source,
-        metadata=options.metadata,
-        frame_rate_hz=options.frame_rate_hz,
-        pixel_size_um=options.pixel_size_um,
-    )
+    return options.complete(found, (n_frames, *experiment.frame_shape_px), source)
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,7 @@ class ThorSyncReader(Reader):
         except (PackerLabImagingError, OSError):
             return False
 
-    def open(
-        self, path: Path, *, episode: int | None = None, rate_hz: float | None = None
-    ) -> Signals:
+    def open(self, path: Path, *, episode: int | None = None, rate_hz: float | None = None) -> Signals:
         """Open an episode lazily.
 
         Parameters

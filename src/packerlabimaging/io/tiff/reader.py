@@ -12,9 +12,9 @@ import numpy as np
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
-from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError, ParameterError
-from packerlabimaging.io.given import complete_metadata
-from packerlabimaging.io.interleaving import Interleaving, check_count, choose_channel, choose_plane
+from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError
+from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
+from packerlabimaging.io.movie_options import InterleavedOptions
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.tiff.movie import FramePlaces, TiffMovie, Zeros
 from packerlabimaging.io.tiff.names import FileNames, FolderListing, list_folder
@@ -23,36 +23,18 @@ from packerlabimaging.io.tiff.stack import TiffStack, read_stack
 
 
 @dataclass(frozen=True, kw_only=True)
-class TiffOptions:
-    """Options of :meth:`TiffReader.open`.
+class TiffOptions(InterleavedOptions):
+    """Options of :meth:`TiffReader.open`, beside those of
+    :class:`~packerlabimaging.io.movie_options.InterleavedOptions`.
 
     Parameters
     ----------
-    channel
-        One-based channel, where several are interleaved.
-    plane
-        Zero-based plane, where several are interleaved.
-    metadata
-        How the movie was taken, by hand.
-    frame_rate_hz, pixel_size_um
-        The same, only these two; the pixel size as ``(y, x)`` or one number.
-    n_channels, n_planes, order
-        How many channels and planes are interleaved, and how: the axes of the images, slowest first (``"tzc"``: the channels of
-        a plane come first, then the next plane, then the next time). By default as the file describes it (ImageJ, OME), else 1.
     pattern
         Glob pattern of the file names, where a folder holds several series.
     allow_gaps
         Join the files of a folder even where numbers are missing in between.
     """
 
-    channel: int | str | None = None
-    plane: int | None = None
-    metadata: ImagingMetadata | None = None
-    frame_rate_hz: float | None = None
-    pixel_size_um: float | tuple[float, float] | None = None
-    n_channels: int | None = None
-    n_planes: int | None = None
-    order: str = "tzc"
     pattern: str | None = None
     allow_gaps: bool = False
 
@@ -106,14 +88,7 @@ class TiffReader(Reader):
         pages = order.images(images.n_images, channel=channel, plane=plane)
         shape = (len(pages), images.stack.first.height, images.stack.first.width)
         findings = (*findings, *order.findings(images.n_images, source))
-        metadata = complete_metadata(
-            _metadata(images.stack, order, shape),
-            shape,
-            str(path),
-            metadata=chosen.metadata,
-            frame_rate_hz=chosen.frame_rate_hz,
-            pixel_size_um=chosen.pixel_size_um,
-        )
+        metadata = chosen.complete(_metadata(images.stack, order, shape), shape, source)
         return TiffMovie(
             images.places(pages),
             frame_shape_px=shape[1:],
@@ -215,20 +190,14 @@ def _check_sizes(listing: FolderListing, names: FileNames, first: TiffStack) -> 
 
 
 def _order(images: _Images, path: Path, options: TiffOptions) -> Interleaving:
-    n_channels, n_planes = options.n_channels, options.n_planes
-    if n_channels is None and n_planes is None:
-        if images.stack.unnamed_axes:
-            raise AmbiguousInputError(
-                f"'{path}' holds images along the axes {images.stack.unnamed_axes} without saying which are channels, planes and "
-                "time. Pass n_channels= and n_planes=."
-            )
-        return images.stack.order or Interleaving()
-    for name, value in (("n_channels", n_channels), ("n_planes", n_planes)):
-        if value is not None and check_count(name, value) > images.n_images:
-            raise ParameterError(
-                f"{name} = {value} is not possible: '{path}' has {images.n_images} images. Give a whole number up to that."
-            )
-    return Interleaving(n_channels or 1, n_planes or 1, order=options.order)
+    """Return how images are interleaved: as the user says, else as the file does."""
+    given = options.interleaving(images.n_images, str(path))
+    if given is None and images.stack.unnamed_axes:
+        raise AmbiguousInputError(
+            f"'{path}' holds images along the axes {images.stack.unnamed_axes} without saying which are channels, planes and "
+            "time. Pass n_channels= and n_planes=."
+        )
+    return given or images.stack.order or Interleaving()
 
 
 def _metadata(stack: TiffStack, order: Interleaving, shape: tuple[int, int, int]) -> ImagingMetadata:
