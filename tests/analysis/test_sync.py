@@ -342,6 +342,23 @@ def test_planes():
     np.testing.assert_array_equal(audit.clock.starts_s, times[:, 1])
 
 
+def test_planes_scanned_to_and_fro_are_not_what_pulses_count():
+    """Every second volume is scanned upwards: plane 0 comes last in it, and the p-th pulse is not plane p."""
+    signals, ticks = recording(n_frames=300, stims=[10_000, 20_000], n_samples=70_000)
+    times = (ticks / RATE).reshape(100, 3)
+    times[1::2] = times[1::2, ::-1]
+    for plane, severity in ((0, "error"), (1, "warning"), (2, "error")):
+        frames = ImagedFrames(n_frames=100, n_planes=3, plane=plane, frame_times_s=times)
+        audit = audit_sync(signals, frames, stim="markpoints2packio")
+        (found,) = (finding for finding in audit.findings if finding.code == "planes-to-and-fro")
+        off = np.abs(audit.clock.starts_s - times[:, plane]).max()
+        assert found.severity == severity
+        assert off == pytest.approx(found.evidence["largest_shift_ticks"] * FRAME / RATE)
+        assert found.evidence["n_volumes"] == 50
+    in_order = ImagedFrames(n_frames=100, n_planes=3, frame_times_s=(ticks / RATE).reshape(100, 3))
+    assert "planes-to-and-fro" not in codes(audit_sync(signals, in_order, stim="markpoints2packio"))
+
+
 def test_channels_that_do_not_exist():
     signals, _ = recording()
     with pytest.raises(MissingInputError, match="Did you mean 'frame_clock'"):

@@ -20,7 +20,7 @@ from packerlabimaging.analysis.pulses import Active, detect_pulses
 from packerlabimaging.analysis.stims import Triggers, make_stims, stim_findings
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.events import Events
-from packerlabimaging.core.findings import Finding
+from packerlabimaging.core.findings import Finding, Severity
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import LightTimes, PhotostimProtocol
@@ -201,7 +201,7 @@ def audit_pulses(
     for name, events in {"frame clock": frame_pulses, **(triggers or {})}.items():
         if events is not None and np.any(np.diff(events.onsets_s) <= 0):
             raise ParameterError(f"Two pulses of '{name}' begin at the same time. Expected onsets that ascend strictly.")
-    findings: list[Finding] = []
+    findings = _order_findings(frames)
     match = None if frame_pulses is None else _match(frame_pulses, frames, block, findings)
     channels = _channels(triggers or {}, protocol, findings)
     if match is not None:
@@ -250,6 +250,26 @@ def _match(pulses: Events, frames: ImagedFrames, block: int | None, findings: li
     )
     findings += found
     return match
+
+
+def _order_findings(frames: ImagedFrames) -> list[Finding]:
+    """Tell where the planes were not scanned in their order in every volume, as pulses are counted: to and fro."""
+    times = frames.frame_times_s
+    if times is None or times.shape != (frames.n_frames, frames.n_planes):
+        return []
+    shift = np.argsort(np.argsort(times, axis=1), axis=1) - np.arange(frames.n_planes)
+    n_volumes, own = int(shift.any(axis=1).sum()), int(np.abs(shift[:, frames.plane]).max())
+    if not n_volumes:
+        return []
+    severity: Severity = "error" if own else "warning"  # the middle plane of an odd number is where it is counted
+    effect = f"times of plane {frames.plane} are up to {own} ticks off" if own else f"only plane {frames.plane} has right times"
+    message = (
+        f"The planes of {n_volumes} of {frames.n_frames} volumes were scanned in another order (to and fro). Frame pulses are "
+        f"counted in the order of the planes: {effect}."
+    )
+    advice = "Accept it if that does not matter for your windows, or record without bidirectional z."
+    evidence = {"n_volumes": n_volumes, "largest_shift_ticks": own}
+    return [Finding("planes-to-and-fro", message, severity, advice=advice, evidence=evidence)]
 
 
 def _rate_findings(clock: FrameClock, frames: ImagedFrames, where: str) -> list[Finding]:

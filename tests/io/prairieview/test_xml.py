@@ -33,6 +33,14 @@ def test_all_three_forms_of_values_are_read(tmp_path: Path, rig: SimpleNamespace
     assert state.axis_number(found, "absent", "XAxis") is None
 
 
+def test_two_lasers_of_one_name_are_both_kept(tmp_path: Path, rig: SimpleNamespace) -> None:
+    lasers = ((0, 40, "Pockels"), (1, 7, "Pockels"), (2, 1, "Mira"))
+    values = "".join(f'<IndexedValue index="{index}" value="{value}" description="{name}"/>' for index, value, name in lasers)
+    shard = f'<PVStateShard><PVStateValue key="laserPower">{values}</PVStateValue></PVStateShard>'
+    found = read_pvscan(write(tmp_path / "a.xml", rig.scan_xml(rig.sequence_xml([rig.FRAME]), shard=shard))).state
+    assert state.numbers(found, "laserPower") == {"0": 40.0, "1": 7.0, "Mira": 1.0}
+
+
 def test_frames_override_their_sequence_and_the_scan(tmp_path: Path, rig: SimpleNamespace) -> None:
     shard = '<PVStateShard><PVStateValue key="framePeriod" value="{}" /></PVStateShard>'
     inside = rig.frame_xml([], 1.0, 1, inside=shard.format(3))

@@ -52,13 +52,17 @@ class StateValue:
     subindexed: Mapping[str, Mapping[str, StateItem]] = field(default_factory=dict)
 
     def items(self) -> dict[str, StateItem]:
-        """Return all values by a name: the description where there is one, otherwise the index."""
+        """Return all values by a name: the description where one has it alone, otherwise the index."""
         items = dict(self.indexed)
         for index, values in self.subindexed.items():
             items.update({f"{index}_{subindex}" if len(values) > 1 else index: item for subindex, item in values.items()})
         if self.single is not None:
             items[""] = self.single
-        return {item.description or index: item for index, item in items.items()}
+        described = [item.description for item in items.values()]
+        return {
+            item.description if item.description and described.count(item.description) == 1 else index: item
+            for index, item in items.items()
+        }
 
 
 def to_number(text: str | None) -> float | None:
