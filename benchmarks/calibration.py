@@ -1,8 +1,8 @@
 """How far calls of responses can be trusted: false discovery rate and power of every preset, on simulated traces.
 
-The unit is the experiment: each is simulated anew, analysed by the public functions, and compared with its truth. The tables of
-docs/responses.md are the output of ``python benchmarks/calibration.py fdr power regimes catch interval``; results are appended to
-``--output`` experiment by experiment, so that a run that was cut goes on where it stopped.
+The unit is the experiment: each is simulated anew, analysed by the public functions, and compared with its truth. The tables
+of docs/responses.md are the output of ``python benchmarks/calibration.py fdr power regimes catch single interval``; results
+are appended to ``--output`` experiment by experiment, so that a run that was cut goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -164,6 +164,28 @@ def one_catch(n_catch: int, experiment: int) -> dict[str, Any]:
     }
 
 
+def one_single(responders: float, experiment: int) -> dict[str, Any]:
+    """Count single stims called responses, 30 with light beside 20 catch stims."""
+    traces = simulate_traces(
+        seed=60_000 + experiment,
+        n_cells=N_CELLS,
+        n_stims=50,
+        catch_fraction=0.4,
+        responder_fraction=responders,
+        stim_interval_s=8.0,
+    )
+    cells, lit, responds = traces.to_cells(), ~traces.stims["catch"].to_numpy(), traces.truth["responds"].to_numpy(bool)
+    counts = {}
+    for preset in ("dalgleish2020", "packerlab", "vape"):
+        table = compute_responses(cells, traces.stims, preset=preset, overrides=NO_SHAMS, rng=experiment)
+        for sign, called in (("excited", table.X > 0), ("suppressed", table.X < 0)):
+            called = (table.layers["responded"] & called)[:, lit]
+            true = int(called[responds].sum()) if sign == "excited" else 0
+            rate = float(called[~responds].mean())
+            counts[f"{preset}, {sign}"] = {"calls": int(called.sum()), "false": int(called.sum()) - true, "rate": rate}
+    return counts
+
+
 def one_interval(preset: str, experiment: int) -> dict[str, Any]:
     """See whether the interval of the empirical FDR covers the run's own share of false calls."""
     responders = (0.01, 0.05, 0.2)[experiment % 3]
@@ -185,6 +207,7 @@ STUDIES: dict[str, tuple[Callable[..., dict[str, Any]], list[tuple[Any, ...]]]] 
     "power": (one_power, [(effect, n) for effect in (0.1, 0.2, 0.3, 0.5, -0.2) for n in (10, 20, 50)]),
     "regimes": (one_regime, [(regime, responders) for regime in REGIMES for responders in (0.0, 0.05)]),
     "catch": (one_catch, [(n,) for n in (10, 20, 50)]),
+    "single": (one_single, [(0.0,), (0.05,), (0.2,)]),
     "interval": (one_interval, [("calibrated",), ("packerlab",)]),
 }
 
@@ -231,7 +254,7 @@ def show(lines: list[dict[str, Any]]) -> None:
         groups[(line["study"], *line["setting"])].append(line["result"])
     for study in ("fdr", "power", "regimes"):
         show_calls(study, {key: groups[(study, *key)] for key in STUDIES[study][1] if (study, *key) in groups})
-    for study, table in (("catch", show_catch), ("interval", show_interval)):
+    for study, table in (("catch", show_catch), ("single", show_single), ("interval", show_interval)):
         for key in [key for key in STUDIES[study][1] if (study, *key) in groups]:
             table(key, groups[(study, *key)])
 
@@ -268,6 +291,15 @@ def show_catch(setting: tuple[Any, ...], results: list[dict[str, Any]]) -> None:
         low, high = np.quantile(rates[sign], [0.05, 0.95])
         spread = f"sd {rates[sign].std():.4f}, 5 to 95 % of sessions {low:.3f} to {high:.3f}"
         print(f"  {sign:<12} mean {rates[sign].mean():.4f}, {spread}")
+
+
+def show_single(setting: tuple[Any, ...], results: list[dict[str, Any]]) -> None:
+    """Print the false-positive rate and the FDR of single stims."""
+    print(f"\nsingle stims, {setting[0]} responders, {len(results)} experiments")
+    for name in results[0]:
+        own = pd.DataFrame([result[name] for result in results])
+        share = (own["false"] / own["calls"].clip(lower=1)).to_numpy()
+        print(f"  {name:<26} rate without response {own['rate'].mean():.4f}, FDR {limit(share)}")
 
 
 def show_interval(setting: tuple[Any, ...], results: list[dict[str, Any]]) -> None:

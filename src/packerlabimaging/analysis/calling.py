@@ -86,19 +86,22 @@ def call_rois(
     Called
         ``summary``: ``response_mean`` and ``response_sd`` (over stims, in the score's unit), ``n_valid``, ``ci_low`` and
         ``ci_high`` (95 % t interval of the mean), ``effect_size`` (mean / sd over stims, Cohen's dz), ``pvalue``,
-        ``pvalue_adjusted``, ``excited``, ``suppressed``, ``response_probability`` (share of stims with a single-stim response
+        ``pvalue_adjusted``, ``excited`` and ``suppressed`` (called, and above or below zero, or what shams have in the middle),
+        ``response_probability`` (share of stims with a single-stim response
         above zero), ``false_alarm_probability`` (the same of shams), ``response_probability_corrected`` with
         ``_low`` and ``_high`` (see :func:`correct_for_false_alarms`).
         ``families``: see :func:`_describe`.
     """
     values = scores.amplitude.astype(np.float64)
     summary = _describe_rois(values)
+    direction = summary["response_mean"].to_numpy()
     tested = families != ""
     strengths: Strengths | None = None
     if preset.test == "sham" and shams is not None:
         strengths = _sham_strengths(values, shams, preset.n_sham_trains, rng)
-        p = pooled_pvalue(strengths.real, strengths.sham[tested])
-        floor = 2.0 / (np.sum(~np.isnan(strengths.sham[tested])) + 1)
+        null = strengths.sham[tested] if tested.any() else strengths.sham
+        p, direction = pooled_pvalue(strengths.real, null), strengths.real - np.nanmedian(null)
+        floor = 2.0 / (np.sum(~np.isnan(null)) + 1)
     elif preset.test in _TESTS:
         test = _TESTS[preset.test]
         p, floor = test(values), None
@@ -110,9 +113,8 @@ def call_rois(
         members = families == family
         adjusted[members] = _ADJUSTMENTS[preset.adjustment](p[members])
     called = adjusted < preset.alpha
-    mean = summary["response_mean"].to_numpy()
     summary["pvalue"], summary["pvalue_adjusted"] = p, adjusted
-    summary["excited"], summary["suppressed"] = called & (mean > 0), called & (mean < 0)
+    summary["excited"], summary["suppressed"] = called & (direction > 0), called & (direction < 0)
     _add_probabilities(summary, scores, shams)
     return Called(summary, _describe(summary, families, strengths, preset=preset, floor=floor, rng=rng))
 

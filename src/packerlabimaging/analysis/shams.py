@@ -226,6 +226,12 @@ def null_statistics(values: np.ndarray, n_stims: int, *, n_trains: int, rng: np.
     -------
     numpy.ndarray
         Shape ``(n_rois, n_trains)``.
+
+    Notes
+    -----
+    Trains from the same few shams are alike: they vary less than stims would, and all share what these shams happen to hold.
+    The variance of a difference between the mean of n stims and that of L shams is 1 + n / L times that of the former, and
+    so the statistics are widened by its root. Measured: docs/responses.md.
     """
     trains = draw_trains(values.shape[1], n_stims, n_trains=n_trains, rng=rng)
     t = t_statistic(values, train_weights(trains, values.shape[1]))
