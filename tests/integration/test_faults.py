@@ -53,6 +53,12 @@ def test_a_paq_cut_in_mid_row(copy_of_finished, pli):
         ("output =", "outptu =", ("outptu", "Did you mean 'output'")),
         ("movie =", "moive =", ("moive", "Did you mean 'movie'")),
         ('engine = "quick"', 'engine = "quik"', ("quik", "Did you mean 'quick'")),
+        ("frame_clock = ", "frameclock = ", ("no option 'frameclock'", "Did you mean 'frame_clock'")),
+        (
+            '"markpoints2packio"',
+            '"markpoint2packio"',
+            ("to be its stim", "Did you mean 'markpoints2packio'"),
+        ),
     ],
 )
 def test_a_mistyped_file(copy_of_finished, pli, old, new, words):

@@ -115,6 +115,12 @@ def test_faulty_files(tmp_path, text, message):
         Experiment.from_toml(write(tmp_path, text))
 
 
+def test_a_file_of_a_windows_editor(tmp_path):
+    path = tmp_path / "experiment.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + FILE.replace("\n", "\r\n").encode())
+    assert Experiment.from_toml(path).id == Experiment.from_toml(write(tmp_path, FILE)).id
+
+
 def test_the_channel_of_a_role_must_be_a_name():
     with pytest.raises(ConfigError, match="input 'sync': stim = 3 must be the name of a channel"):
         TwoPhotonImagingTrial("t", inputs={"sync": {"path": "a.paq", "options": {"stim": 3}}})

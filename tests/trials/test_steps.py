@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict
 
@@ -299,3 +300,17 @@ def test_loading_an_experiment_file_as_results_says_what_to_do(tmp_path):
         Experiment.load(tmp_path)
     with pytest.raises(StoreError, match=r"is a file. Give the results folder.*from_toml"):
         Experiment.load(file)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), OSError("12288 requested and 5052 written")])
+def test_a_full_disk_is_told(tmp_path, monkeypatch, error):
+    def fail(self):
+        raise error
+
+    monkeypatch.setattr(NumbersTrial, "make_scaled", fail)
+    (tmp_path / "a.numbers").write_text("1\n2\n")
+    experiment = Experiment("e", output=tmp_path / "out")
+    experiment.add(NumbersTrial("t", inputs={"numbers": tmp_path / "a.numbers"}))
+    with pytest.raises(StoreError, match="(?s)disk of the results folder .*out' is full. Make room.*step 'scaled' of 't'"):
+        experiment.run(progress=False)
+    assert experiment["t"].result("total") == {"total": 3.0}

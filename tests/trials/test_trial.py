@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from lab_trials import NumbersTrial, RememberingTrial
 
+from packerlabimaging.analysis import match_targets
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.photostim import PhotostimProtocol
+from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import ConfigError, MissingInputError, NotComputedError, ParameterError, SyncError
 from packerlabimaging.trials import AllOpticalTrial, Experiment, SignalsInput, Trial, TwoPhotonImagingTrial
 from packerlabimaging.trials.trial import trial_types
@@ -119,7 +121,8 @@ def test_targets_beyond_a_cropped_field_have_no_trace(monkeypatch):
     metadata = ImagingMetadata(frame_shape_px=(20, 30), pixel_size_um=(2.0, 2.0))
     monkeypatch.setattr(AllOpticalTrial, "metadata", metadata)
     monkeypatch.setattr(AllOpticalTrial, "traces", {"targets": np.ones((1, 4), np.float32)})
-    found = AllOpticalTrial("t")._target_traces()
+    match = match_targets(protocol, RoiSet.from_discs(np.zeros((0, 2)), (1.0, 1.0), (20, 30)), pixel_size_um=(2.0, 2.0))
+    found = AllOpticalTrial("t")._target_traces(match)
     assert np.isnan(found[0]).all() and found[1].tolist() == [1, 1, 1, 1]
 
 

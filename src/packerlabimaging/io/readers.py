@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
@@ -155,8 +155,10 @@ def find_reader(path: str | Path, kind: Kind, *, reader: str | None = None) -> R
     raise UnknownFormatError(f"No reader recognises '{path}' as {KINDS[kind]}. Readers of this kind: {known or 'none'}.")
 
 
-def open_path(path: str | Path, kind: Kind, *, reader: str | None, options: Mapping[str, Any]) -> Any:
+def open_path(path: str | Path, kind: Kind, *, reader: str | None, options: Mapping[str, Any], roles: Iterable[str] = ()) -> Any:
     """Find the reader of a path and open it; an option that the reader does not have is told before it is called.
+
+    ``roles`` are names that the user may give beside the reader's options, for the message.
 
     Raises
     ------
@@ -164,12 +166,12 @@ def open_path(path: str | Path, kind: Kind, *, reader: str | None, options: Mapp
         If the reader has no such option; those that it has are listed. Further errors are those of :func:`find_reader`.
     """
     found = find_reader(path, kind, reader=reader)
-    check_options(found, options, path=path)
+    check_options(found, options, path=path, roles=roles)
     return found.open(Path(path), **options)
 
 
-def check_options(reader: Reader, options: Mapping[str, Any], *, path: str | Path) -> None:
-    """Check that a reader has all options.
+def check_options(reader: Reader, options: Mapping[str, Any], *, path: str | Path, roles: Iterable[str] = ()) -> None:
+    """Check that a reader has all options; ``roles`` are further names that may be given beside them.
 
     Raises
     ------
@@ -179,6 +181,7 @@ def check_options(reader: Reader, options: Mapping[str, Any], *, path: str | Pat
     known = option_names(reader)
     if known is None:
         return
+    known = [*roles, *known]
     for name in options:
         if name not in known:
             raise ParameterError(

@@ -172,8 +172,10 @@ def _movies(raw_folder: Path, found: Sequence[Recording]) -> tuple[list[MovieFac
     if not usable:
         reasons = "\n".join(f"- {finding.message}" for finding in findings)
         kinds = ", ".join(sorted({recording.reader.name for recording in found})) or "nothing that a reader knows"
+        links = [path.name for path in sorted(raw_folder.iterdir()) if path.is_symlink() and path.is_dir()]
+        linked = f" Links to folders are not followed ({', '.join(links[:5])}): give where they lead." if links else ""
         raise UnknownFormatError(
-            f"No movie that a trial can be made of was found in '{raw_folder}' (found: {kinds}). "
+            f"No movie that a trial can be made of was found in '{raw_folder}' (found: {kinds}).{linked} "
             f"Check with: pli inspect '{raw_folder}'" + (f"\n{reasons}" if reasons else "")
         )
     return usable, findings

@@ -102,8 +102,7 @@ class ExperimentConfig:
         """
         path = Path(path)
         try:
-            with path.open("rb") as file:
-                values = tomllib.load(file)
+            values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # Windows' editors begin files with a mark
         except IsADirectoryError:
             inside = path / "experiment.toml"
             advice = f": '{inside}'" if inside.is_file() else f", or make one with: pli init {path}"

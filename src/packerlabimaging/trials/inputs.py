@@ -120,7 +120,7 @@ class Input(Generic[T]):
     def open(self, config: InputConfig) -> T:
         """Open the file or folder that the user passed; headers only."""
         options = {name: value for name, value in config.options.items() if name not in self.roles}
-        opened: T = open_path(config.path, self.kind, reader=config.reader, options=options)
+        opened: T = open_path(config.path, self.kind, reader=config.reader, options=options, roles=self.roles)
         return opened
 
     def check_roles(self, options: Mapping[str, Any]) -> list[tuple[str, str]]:

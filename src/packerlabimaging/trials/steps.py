@@ -7,6 +7,7 @@ or its code, is no longer the same.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from packerlabimaging._provenance import now, to_plain, versions
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.schema import findings_of
-from packerlabimaging.errors import MissingDependencyError, MissingFileError
+from packerlabimaging.errors import MissingDependencyError, MissingFileError, StoreError
 from packerlabimaging.segmentation.engine import complete_settings, get_engine, run_engine
 from packerlabimaging.trials.code import code_of, names_in
 from packerlabimaging.trials.config import TARGETS, SegmentationConfig
@@ -190,7 +191,11 @@ class StepRunner:
             try:
                 made = self._run_segmentation(owner, members) if step == SEGMENTATION else self._run_hook(members[0], step)
             except Exception as error:
-                error.add_note(f"This happened in the step '{step}' of '{owner}'.")
+                where = f"This happened in the step '{step}' of '{owner}'."
+                if _is_full(error):
+                    disk = f"The disk of the results folder '{self.store.folder}' is full."
+                    raise StoreError(f"{disk} Make room, then run again: finished steps are kept.\n{where}") from error
+                error.add_note(where)
                 raise
         for item in caught:
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
@@ -264,6 +269,11 @@ def _parameter_in_words(name: str, before: Any, present: Any) -> str:
     *trial, _, section = name.rsplit(":", 2) if ":" in name else ("", name)
     changed = ", ".join(f"{section}.{key}" for key in keys) or section
     return f"{trial[0]}: {changed}" if trial else changed
+
+
+def _is_full(error: Exception) -> bool:
+    """Say whether an error came about because nothing more fits on the disk; numpy's own has no number."""
+    return isinstance(error, OSError) and (error.errno == errno.ENOSPC or "requested and" in str(error))
 
 
 def _findings(trials: Iterable[Trial], used: Mapping[str, set[tuple[str, str]]], value: Any) -> tuple[Mapping[str, Any], ...]:

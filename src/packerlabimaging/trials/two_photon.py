@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from packerlabimaging import preprocessing as pp
+from packerlabimaging._check import did_you_mean
 from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.analysis.sync import ImagedFrames, audit_sync
 from packerlabimaging.core.clock import FrameClock
@@ -136,6 +137,8 @@ class TwoPhotonImagingTrial(Trial):
             frames = ImagedFrames.of(self.movie, metadata=self.metadata, plane=plane)
         else:
             frames = ImagedFrames.described(self.metadata)
+        for role in ("frame_clock", "stim") if "stim" in stimulation else ("frame_clock",):
+            self._check_channels(role)
         return audit_sync(
             self.signals if self.has_input("sync") else None,
             frames,
@@ -144,6 +147,19 @@ class TwoPhotonImagingTrial(Trial):
             frame_clock_active=self.settings["sync"].frame_clock_active,
             **stimulation,
         )
+
+    def _check_channels(self, role: str) -> None:
+        """Raise if the channels that were named for a role of the input ``sync`` are not in it; none is, too, without it."""
+        if not self.has_input("sync"):
+            return
+        named = self.role("sync", role)
+        for name in [named] if isinstance(named, str) else named or ():
+            if name not in self.signals:
+                raise MissingInputError(
+                    f"Trial '{self.id}': '{self.inputs['sync'].path}' has no channel '{name}' to be its {role}."
+                    f"{did_you_mean(name, self.signals)} Its channels: {', '.join(self.signals) or 'none'}. Name the right one: "
+                    f"sync = {{ path = ..., options = {{ {role} = '...' }} }} in the experiment file."
+                )
 
     def check_result(self, step: str) -> None:
         """Stop the trial where the synchronisation failed, unless the user accepts the findings."""
