@@ -138,7 +138,7 @@ def _on_samples(times_s: np.ndarray) -> np.ndarray:
 
 
 def _events(times_s: np.ndarray, name: str) -> Events:
-    onsets = _on_samples(times_s)
+    onsets = np.unique(_on_samples(times_s))  # two in one sample are one pulse
     return Events(onsets, onsets + 0.005, name)
 
 
