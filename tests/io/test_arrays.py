@@ -288,8 +288,10 @@ def test_streaming_takes_bounded_memory(tmp_path, kind):
         for start in range(0, 400, 16):
             stored[start : start + 16] = np.broadcast_to(frame, (16, 512, 512))
     code = (
-        "import resource; from packerlabimaging.io import open_movie; from packerlabimaging.core import Projections, stream\n"
-        f"movie = open_movie({str(path)!r}); movie.read(0, 1)\n"
+        "import resource; from packerlabimaging.io import open_movie\n"
+        "from packerlabimaging.core import ArrayMovie, Projections, stream\n"
+        f"movie = open_movie({str(path)!r})\n"
+        "stream(ArrayMovie(movie.read(0, 1)), {'p': Projections()}, progress=False)  # what it compiles is no matter here\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "found = stream(movie, {'p': Projections()}, progress=False)['p']\n"
         "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, float(found['mean'][0, 250]))"
