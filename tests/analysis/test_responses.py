@@ -120,6 +120,7 @@ def test_cut_and_invalid_stims_stay_as_nan_in_their_place():
     assert np.array_equal(table.X[:, kept], whole.X[:, kept])
     assert table.var["reason"].iloc[0] == "baseline window: cut by the edge of the recording"
     assert table.var["reason"].iloc[7] == "marked invalid"
+    assert np.flatnonzero(table.var["frame"].isna()).tolist() == [19]  # in no frame
     assert (table.obs["n_valid"] == 17).all()
     assert any("3 of 20 stims have no score" in finding for finding in table.uns[UNS_KEY]["findings"])
 
@@ -240,12 +241,14 @@ def test_can_be_written_and_read_back(tmp_path, suffix):
     import anndata
 
     cells, stims = make_cells(n_stims=6)
+    stims.loc[stims.index[-1], ["onset_s", "end_s"]] = [1e4, 1e4 + 0.5]  # in no frame
     table = compute_responses(cells, stims)
     path = tmp_path / f"responses{suffix}"
     table.write_zarr(path) if suffix == ".zarr" else table.write_h5ad(path)
     again = anndata.read_zarr(path) if suffix == ".zarr" else anndata.read_h5ad(path)
     check_table(again, "responses")
     assert np.array_equal(again.X, table.X, equal_nan=True)
+    assert again.var["frame"].isna().tolist() == [False] * 5 + [True]
     assert again.uns[UNS_KEY]["families"].shape == table.uns[UNS_KEY]["families"].shape
 
 

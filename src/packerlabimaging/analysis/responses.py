@@ -26,6 +26,7 @@ from packerlabimaging.analysis.evaluation import (
 )
 from packerlabimaging.analysis.presets import DEFAULT_PRESET, ResponsePreset, get_preset
 from packerlabimaging.analysis.scoring import Windows, place_windows
+from packerlabimaging.analysis.stims import frames_of
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol
@@ -262,7 +263,7 @@ def _stims_table(
     var.index = var.index.astype(str)
     if "trial" not in var:
         var["trial"] = trial
-    var["frame"] = recording.clock.frames_at(onsets)[0]
+    var["frame"] = frames_of(recording.clock, onsets)  # missing where a stim lies in none
     var["valid"], var["reason"] = windows.valid, windows.reason.astype(str)
     var["pre_valid_fraction"], var["post_valid_fraction"] = windows.pre.valid_fraction, windows.post.valid_fraction
     return var, windows
