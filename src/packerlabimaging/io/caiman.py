@@ -19,10 +19,10 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import FormatError, PackerLabImagingError, ParameterError
-from packerlabimaging.io import _hdf5
-from packerlabimaging.io._npz import NpzFile, open_npz
 from packerlabimaging.io.readers import Inspection, Kind, Reader
 from packerlabimaging.io.rois import check_frame_shape
+from packerlabimaging.io.untrusted import hdf5
+from packerlabimaging.io.untrusted.npz import NpzFile, open_npz
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -59,10 +59,10 @@ class CaimanReader(Reader):
             if path.suffix.lower() == ".npz":
                 with open_npz(path) as archive:
                     return "C" in archive and any(name == "A" or name[:2] in ("A_", "A/", "A.") for name in archive.names)
-            if path.suffix.lower() == ".nwb" or not _hdf5.is_hdf5(path):
+            if path.suffix.lower() == ".nwb" or not hdf5.is_hdf5(path):
                 return False
-            with _hdf5.open_hdf5(path) as file:
-                return _hdf5.find(file, "estimates/A") is not None
+            with hdf5.open_hdf5(path) as file:
+                return hdf5.find(file, "estimates/A") is not None
         except (PackerLabImagingError, OSError):
             return False
 
@@ -142,20 +142,20 @@ def _opened(path: Path) -> Iterator[_Results]:
         with open_npz(path) as archive:
             yield _Results(path, archive.names, lambda name, ndim: _of_npz(archive, name, ndim), lambda: _npz_matrix(archive))
         return
-    with _hdf5.open_hdf5(path) as file:
-        estimates = _hdf5.find(file, "estimates")
+    with hdf5.open_hdf5(path) as file:
+        estimates = hdf5.find(file, "estimates")
         if not hasattr(estimates, "keys"):
             raise FormatError(f"'{path}' holds no 'estimates'. Expected the file that CaImAn's CNMF.save writes.")
 
         def get(name: str, ndim: Any) -> np.ndarray | None:
-            found = _hdf5.find(estimates, name)
+            found = hdf5.find(estimates, name)
             if found is None and name in ("dims", "fr"):
                 found = next(
-                    (member for place in ("", "params/data/") if (member := _hdf5.find(file, place + name)) is not None), None
+                    (member for place in ("", "params/data/") if (member := hdf5.find(file, place + name)) is not None), None
                 )
             if found is None or not hasattr(found, "dtype") or found.dtype.kind not in "biuf":  # None is stored as text
                 return None
-            return _hdf5.read_array(found, ndim=ndim, path=path, what=name)
+            return hdf5.read_array(found, ndim=ndim, path=path, what=name)
 
         yield _Results(path, tuple(estimates), get, lambda: _hdf5_matrix(estimates, path))
 
@@ -170,13 +170,13 @@ def _of_npz(archive: NpzFile, name: str, ndim: Any) -> np.ndarray | None:
 
 
 def _hdf5_matrix(estimates: Any, path: Path) -> csc_matrix:
-    A = _hdf5.find(estimates, "A")
+    A = hdf5.find(estimates, "A")
     if hasattr(A, "dtype"):  # stored whole
-        dense = _hdf5.read_array(A, ndim=2, path=path, what="A")
+        dense = hdf5.read_array(A, ndim=2, path=path, what="A")
         rows, columns = np.nonzero(dense)
         return _matrix(dense[rows, columns], rows, columns, dense.shape)
-    parts = {name: _hdf5.find(A, name) for name in _SPARSE} if A is not None else dict.fromkeys(_SPARSE)
-    return _compressed({name: _hdf5.read_array(part, ndim=1, path=path, what=f"A/{name}") for name, part in parts.items()}, path)
+    parts = {name: hdf5.find(A, name) for name in _SPARSE} if A is not None else dict.fromkeys(_SPARSE)
+    return _compressed({name: hdf5.read_array(part, ndim=1, path=path, what=f"A/{name}") for name, part in parts.items()}, path)
 
 
 def _npz_matrix(archive: NpzFile) -> csc_matrix:

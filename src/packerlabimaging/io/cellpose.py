@@ -11,9 +11,9 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import FormatError, PackerLabImagingError
-from packerlabimaging.io._npy import read_dict_npy, read_npy_header
 from packerlabimaging.io.labels import choose_label_plane, segmentation_of_labels
 from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.untrusted.npy import read_dict_npy, read_npy_header
 
 
 class CellposeReader(Reader):

@@ -13,9 +13,9 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io._npy import open_npy
 from packerlabimaging.io.readers import Inspection, Kind, Reader
 from packerlabimaging.io.rois import IMAGE_SUFFIXES, check_frame_shape
+from packerlabimaging.io.untrusted.npy import open_npy
 
 MAX_IMAGE_BYTES = 256 << 20
 """Largest label image of a plane: 8192 x 8192 pixels of four bytes."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from packerlabimaging.io._xml import root_tag
+from packerlabimaging.io.untrusted.xml import root_tag
 
 HEAD_BYTES = 4096
 

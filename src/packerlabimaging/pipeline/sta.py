@@ -16,8 +16,8 @@ from packerlabimaging.analysis.sta_images import Method
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
 from packerlabimaging.export import write_sta
-from packerlabimaging.io._mat import read_mat
 from packerlabimaging.io.readers import open_movie, open_signals
+from packerlabimaging.io.untrusted.mat import read_mat
 from packerlabimaging.trials import Experiment
 
 STA_FOLDER = "sta"
@@ -222,7 +222,7 @@ def read_stim_order(path: str | Path, *, variable: str | None = None) -> list[st
             )
         values = found.ravel()
     elif path.suffix.lower() == ".npy":
-        from packerlabimaging.io._npy import open_npy
+        from packerlabimaging.io.untrusted.npy import open_npy
 
         values = np.asarray(open_npy(path, ndim=1)).ravel()
     else:

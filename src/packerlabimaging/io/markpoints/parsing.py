@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError, ParameterError
-from packerlabimaging.io._xml import parse_xml
 from packerlabimaging.io.markpoints.values import (
     GalvoGroup,
     GalvoPoint,
@@ -21,6 +20,7 @@ from packerlabimaging.io.markpoints.values import (
     MarkPointRow,
     MarkPointSeries,
 )
+from packerlabimaging.io.untrusted.xml import parse_xml
 
 SERIES_TAGS = ("PVSavedMarkPointSeriesElements", "PVMarkPointSeriesElements")
 """Roots of a series: of the library (and NAPARM), and saved with a scan."""

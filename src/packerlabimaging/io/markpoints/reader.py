@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.markpoints.describing import NAPARM, describe_list, describe_series
 from packerlabimaging.io.markpoints.parsing import GPL_TAG, SERIES_TAGS, read_gpl, read_markpoints
 from packerlabimaging.io.markpoints.placing import PlacedPoints, place_list, place_points
@@ -25,6 +24,7 @@ from packerlabimaging.io.markpoints.values import (
     SpiralCalibration,
 )
 from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.untrusted.xml import root_tag
 
 SAVED_WITH_SCAN = "*_MarkPoints.xml"
 

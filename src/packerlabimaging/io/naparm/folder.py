@@ -7,9 +7,9 @@ from typing import Any
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError
-from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.markpoints import SERIES_TAGS, GalvoPointList, read_gpl
 from packerlabimaging.io.naparm.mat import load_struct, text
+from packerlabimaging.io.untrusted.xml import root_tag
 
 
 def is_naparm_xml(path: Path) -> bool:

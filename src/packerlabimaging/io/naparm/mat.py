@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io._mat import read_mat
+from packerlabimaging.io.untrusted.mat import read_mat
 
 
 def load_struct(path: Path, name: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io import _hdf5
+from packerlabimaging.io.untrusted import hdf5
 
 MAX_OBJECTS = 100_000
 """Most groups and datasets that are looked at."""
@@ -47,7 +47,7 @@ class NwbObjects:
         FormatError
             If it is not an NWB 2 file.
         """
-        version = _hdf5.text_of(file.attrs.get("nwb_version")) or _hdf5.text_of(_value(file, "nwb_version"))
+        version = hdf5.text_of(file.attrs.get("nwb_version")) or hdf5.text_of(_value(file, "nwb_version"))
         if version is None:
             raise FormatError(f"'{path}' is HDF5 but not NWB: it has no 'nwb_version'. Is it the right file?")
         if not version.removeprefix("NWB-").startswith("2"):
@@ -57,7 +57,7 @@ class NwbObjects:
             )
         found: dict[str, tuple[str, Any]] = {}
         _walk(file, "", found, depth=0, count=[0], path=path)
-        return cls(path, version, found, _hdf5.text_of(_value(file, "session_description")) or "")
+        return cls(path, version, found, hdf5.text_of(_value(file, "session_description")) or "")
 
     def of_type(self, *types: str) -> dict[str, Any]:
         """Return the groups of these types by their place."""
@@ -78,7 +78,7 @@ class NwbObjects:
 
 
 def _value(file: Any, name: str) -> Any:
-    dataset = _hdf5.find(file, name)
+    dataset = hdf5.find(file, name)
     return dataset[()] if dataset is not None and getattr(dataset, "shape", None) == () else None
 
 
@@ -95,7 +95,7 @@ def _walk(group: Any, place: str, found: dict[str, tuple[str, Any]], *, depth: i
             continue
         member = group[name]
         where = f"{place}/{name}" if place else name
-        kind = _hdf5.text_of(member.attrs.get("neurodata_type"))
+        kind = hdf5.text_of(member.attrs.get("neurodata_type"))
         if kind is not None:
             found[where] = (kind, member)
         if isinstance(member, h5py.Group) and where != "specifications":
@@ -110,14 +110,14 @@ def column(table: Any, name: str, path: Path) -> tuple[Any, np.ndarray | None] |
     FormatError
         If the ends make no sense.
     """
-    data = _hdf5.find(table, name)
+    data = hdf5.find(table, name)
     if data is None:
         return None
-    _hdf5.check_dataset(data, path=path, what=name)
-    index = _hdf5.find(table, f"{name}_index")
+    hdf5.check_dataset(data, path=path, what=name)
+    index = hdf5.find(table, f"{name}_index")
     if index is None:
         return data, None
-    ends = np.asarray(_hdf5.read_array(index, ndim=1, path=path, what=f"{name}_index", kinds="iu")).astype(np.int64)
+    ends = np.asarray(hdf5.read_array(index, ndim=1, path=path, what=f"{name}_index", kinds="iu")).astype(np.int64)
     if len(ends) and (np.any(np.diff(ends, prepend=0) < 0) or ends[-1] != len(data)):
         raise FormatError(f"The rows of '{name}' in '{path}' do not fit its content. The file is damaged; write it again.")
     return data, ends

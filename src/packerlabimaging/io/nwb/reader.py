@@ -10,11 +10,11 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError, ParameterError
-from packerlabimaging.io import _hdf5
 from packerlabimaging.io.nwb.file import NwbObjects
 from packerlabimaging.io.nwb.rois import accepted_rows, read_planar_rois
 from packerlabimaging.io.nwb.traces import Response, read_rate, read_response, responses_of
 from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.untrusted import hdf5
 
 
 class NwbReader(Reader):
@@ -25,7 +25,7 @@ class NwbReader(Reader):
     description: ClassVar[str] = "NWB 2 file with a PlaneSegmentation, .nwb"
 
     def detect(self, path: Path) -> bool:
-        return path.suffix.lower() == ".nwb" and path.is_file() and _hdf5.is_hdf5(path)
+        return path.suffix.lower() == ".nwb" and path.is_file() and hdf5.is_hdf5(path)
 
     def open(
         self,
@@ -72,7 +72,7 @@ class NwbReader(Reader):
             If an option does not fit the file.
         """
         path = Path(path)
-        with _hdf5.open_hdf5(path) as file:
+        with hdf5.open_hdf5(path) as file:
             objects = NwbObjects.of(file, path)
             place, group = _table(objects, table)
             by_suite2p = objects.session_description == "suite2p_proc"
@@ -80,7 +80,7 @@ class NwbReader(Reader):
             rois, rows, number, findings = read_planar_rois(
                 group, path, axes=used_axes, plane=plane, frame_shape_px=frame_shape_px or _imaged_shape(objects, used_axes)
             )
-            n_rows = int(rows[-1]) + 1 if (ids := _hdf5.find(group, "id")) is None else int(ids.shape[0])
+            n_rows = int(rows[-1]) + 1 if (ids := hdf5.find(group, "id")) is None else int(ids.shape[0])
             found = responses_of(objects, group, n_rows)
             chosen = _fluorescence(found, traces, path)
             accepted = accepted_rows(group, path, n_rows)
@@ -119,7 +119,7 @@ class NwbReader(Reader):
         facts: dict[str, Any] = {}
         findings: tuple[Finding, ...] = ()
         try:
-            with _hdf5.open_hdf5(path) as file:
+            with hdf5.open_hdf5(path) as file:
                 objects = NwbObjects.of(file, path)
                 tables = list(objects.of_type("PlaneSegmentation"))
                 facts = {"nwb_version": objects.version, "tables": tables, "contents": objects.contents()}
@@ -206,7 +206,7 @@ def _imaged_shape(objects: NwbObjects, axes: str) -> tuple[int, int] | None:
     """Return the frame size of the only imaging series, ``dimension`` being (x, y), or None."""
     sizes = set()
     for group in objects.of_type("TwoPhotonSeries", "OnePhotonSeries").values():
-        dimension = _hdf5.find(group, "dimension")
+        dimension = hdf5.find(group, "dimension")
         if dimension is not None and dimension.shape == (2,) and dimension.dtype.kind in "iu":
             first, second = (int(size) for size in dimension[()])
             sizes.add((second, first) if axes == "xy" else (first, second))

@@ -15,9 +15,9 @@ from packerlabimaging._check import check_choice
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import AmbiguousInputError, FormatError, ParameterError
-from packerlabimaging.io import _hdf5
 from packerlabimaging.io.nwb.file import column
 from packerlabimaging.io.rois import check_frame_shape, frame_around
+from packerlabimaging.io.untrusted import hdf5
 
 Pixels = list[tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -158,6 +158,6 @@ def accepted_rows(table: Any, path: Path, n_rows: int) -> np.ndarray | None:
         found = column(table, name, path)
         if found is None or found[0].dtype.kind not in "biuf" or found[0].shape[:1] != (n_rows,) or len(found[0].shape) > 2:
             continue
-        values = np.asarray(_hdf5.read_array(found[0], ndim=(1, 2), path=path, what=name))
+        values = np.asarray(hdf5.read_array(found[0], ndim=(1, 2), path=path, what=name))
         return (values if values.ndim == 1 else values[:, 0]) > 0
     return None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io import _hdf5
 from packerlabimaging.io.nwb.file import NwbObjects
+from packerlabimaging.io.untrusted import hdf5
 
 _ROLES = (
     ("Fneu", ("neuropil", "fneu", "background")),
@@ -54,10 +54,10 @@ def responses_of(objects: NwbObjects, table: Any, n_rows: int) -> dict[str, Resp
     """
     found = {}
     for place, group in objects.of_type("RoiResponseSeries").items():
-        region = _hdf5.find(group, "rois")
+        region = hdf5.find(group, "rois")
         if region is None or not _refers_to(region, table):
             continue
-        rows = np.asarray(_hdf5.read_array(region, ndim=1, path=objects.path, what=f"{place}/rois", kinds="iu")).astype(np.int64)
+        rows = np.asarray(hdf5.read_array(region, ndim=1, path=objects.path, what=f"{place}/rois", kinds="iu")).astype(np.int64)
         if len(rows) and not (rows.min() >= 0 and rows.max() < n_rows):
             raise FormatError(f"The series '{place}' in '{objects.path}' names ROIs that there are not. Write the file again.")
         name = place.rsplit("/", 1)[-1]
@@ -91,8 +91,8 @@ def read_response(response: Response, rows: np.ndarray, path: Path) -> tuple[np.
     FormatError
         If its data do not fit its ROIs.
     """
-    data = _hdf5.find(response.group, "data")
-    stored = _hdf5.read_array(data, ndim=(1, 2), path=path, what=f"{response.place}/data")
+    data = hdf5.find(response.group, "data")
+    stored = hdf5.read_array(data, ndim=(1, 2), path=path, what=f"{response.place}/data")
     values = stored[:, None] if stored.ndim == 1 else stored
     if values.shape[1] != len(response.rows):
         raise FormatError(
@@ -121,12 +121,12 @@ def read_rate(response: Response | None, path: Path) -> float | None:
     """Return the frames per second of a series, or None where it does not say."""
     if response is None:
         return None
-    start = _hdf5.find(response.group, "starting_time")
+    start = hdf5.find(response.group, "starting_time")
     if start is not None and (rate := _factor(start.attrs.get("rate"), 0.0)) > 0:
         return rate
-    times = _hdf5.find(response.group, "timestamps")
+    times = hdf5.find(response.group, "timestamps")
     if times is None:
         return None
-    stamps = _hdf5.read_array(times, ndim=1, path=path, what=f"{response.place}/timestamps")
+    stamps = hdf5.read_array(times, ndim=1, path=path, what=f"{response.place}/timestamps")
     step = float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.0
     return 1.0 / step if np.isfinite(step) and step > 0 else None

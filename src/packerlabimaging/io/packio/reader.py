@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import Signals
-from packerlabimaging.io._channel_names import distinct_names
+from packerlabimaging.io.channel_names import distinct_names
 from packerlabimaging.io.packio.channels import PaqChannel
 from packerlabimaging.io.packio.header import SAMPLE, PaqHeader, Variant, is_packio, read_paq_header
 from packerlabimaging.io.readers import Inspection, Kind, Reader

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io._xml import stream_xml
 from packerlabimaging.io.prairieview.state import NO_STATE, ShardCollector, State
+from packerlabimaging.io.untrusted.xml import stream_xml
 
 
 class EnvironmentHandler:

@@ -16,9 +16,9 @@ import numpy as np
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io._xml import stream_xml
 from packerlabimaging.io.prairieview.state import NO_STATE, ShardCollector, State, to_number
 from packerlabimaging.io.tiff.names import FileNames, NamesBuilder
+from packerlabimaging.io.untrusted.xml import stream_xml
 
 _LARGEST = (1 << 31) - 1
 _LONGEST_S = 1e9

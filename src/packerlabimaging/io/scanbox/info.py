@@ -19,7 +19,7 @@ from packerlabimaging.core.events import Events
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io._mat import read_mat
+from packerlabimaging.io.untrusted.mat import read_mat
 
 MAX_LINES, MAX_PLANES = 1 << 16, 1 << 12
 _CHANNELS = {1: ("pmt0", "pmt1"), 2: ("pmt0",), 3: ("pmt1",)}

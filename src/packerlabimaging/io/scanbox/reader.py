@@ -13,7 +13,7 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError
-from packerlabimaging.io.binary import count_images, fill
+from packerlabimaging.io.binary.movie import count_images, fill
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
 from packerlabimaging.io.movie_options import MovieOptions
 from packerlabimaging.io.readers import Inspection, Reader

@@ -17,7 +17,7 @@ import numpy as np
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError
-from packerlabimaging.io._npy import read_dict_npy
+from packerlabimaging.io.untrusted.npy import read_dict_npy
 
 MAX_FRAME_SIDE_PX = 65_535
 """No frame is taken for longer or wider than this."""

@@ -10,10 +10,10 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
-from packerlabimaging.io._npy import open_npy
 from packerlabimaging.io.readers import Inspection, Reader
 from packerlabimaging.io.suite2p.folder import MAX_FRAME_SIDE_PX, RunValues, choose_plane, plane_folders
 from packerlabimaging.io.suite2p.rois import columns_of, read_stat, rois_of, smallest_frame
+from packerlabimaging.io.untrusted.npy import open_npy
 
 
 class Suite2pReader(Reader):

@@ -10,7 +10,7 @@ import numpy as np
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.errors import FormatError, ParameterError
-from packerlabimaging.io._npy import read_object_npy
+from packerlabimaging.io.untrusted.npy import read_object_npy
 
 if TYPE_CHECKING:
     import pandas as pd

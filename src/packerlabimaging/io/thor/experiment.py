@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io._xml import parse_xml
+from packerlabimaging.io.untrusted.xml import parse_xml
 
 EXPERIMENT_FILE, ROOT = "Experiment.xml", "ThorImageExperiment"
 CHANNELS = ("ChanA", "ChanB", "ChanC", "ChanD")

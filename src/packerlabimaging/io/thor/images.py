@@ -19,7 +19,6 @@ from packerlabimaging.core.findings import Finding, Severity
 from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.movie import Movie
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.binary import BinaryMovie, count_images
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
 from packerlabimaging.io.movie_options import MovieOptions
@@ -29,6 +28,7 @@ from packerlabimaging.io.tiff.movie import FramePlaces, TiffMovie, Zeros
 from packerlabimaging.io.tiff.names import FileNames, list_folder
 from packerlabimaging.io.tiff.numbered import NumberedFiles, check_gaps
 from packerlabimaging.io.tiff.stack import read_stack
+from packerlabimaging.io.untrusted.xml import root_tag
 
 RAW_NAME = re.compile(r"Image_[0-9]{3,4}_[0-9]{3,4}\.raw", re.IGNORECASE)
 TIFF_NAME = re.compile(r"(Chan[A-D])_([0-9]{3,5})_([0-9]{3,5})_([0-9]{3,5})_([0-9]{3,9})\.tiff?", re.IGNORECASE)

@@ -20,9 +20,9 @@ from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import CHUNK_SAMPLES, Channel, Signals
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io._hdf5 import is_hdf5, open_hdf5
-from packerlabimaging.io._xml import parse_xml
 from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.untrusted.hdf5 import is_hdf5, open_hdf5
+from packerlabimaging.io.untrusted.xml import parse_xml
 
 CLOCK_HZ = 20e6
 """What ``GCtr`` counts (ThorSync 3.0 manual, section 5.2)."""

@@ -17,9 +17,9 @@ from packerlabimaging.core.movie import concatenate_movies
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.core.streaming import stream
 from packerlabimaging.errors import EngineError
-from packerlabimaging.io._npy import open_npy
 from packerlabimaging.io.binary import BinaryWriter
 from packerlabimaging.io.suite2p import Suite2pReader
+from packerlabimaging.io.untrusted.npy import open_npy
 from packerlabimaging.segmentation.engine import Engine, EngineJob
 from packerlabimaging.segmentation.suite2p.artefacts import artefact_findings, recompute
 from packerlabimaging.segmentation.suite2p.log import LOG_FILE, TOTAL, logged

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import Signals
 from packerlabimaging.errors import PackerLabImagingError
-from packerlabimaging.io._xml import root_tag
 from packerlabimaging.io.prairieview.voltage.recording import (
     RECORDING_NAME,
     find_voltage_recording,
@@ -23,6 +22,7 @@ from packerlabimaging.io.prairieview.voltage.settings import (
     read_voltage_settings,
 )
 from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.untrusted.xml import root_tag
 
 
 class PrairieViewVoltageReader(Reader):

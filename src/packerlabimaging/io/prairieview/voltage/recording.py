@@ -14,7 +14,7 @@ from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import Signals
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError
-from packerlabimaging.io._channel_names import distinct_names
+from packerlabimaging.io.channel_names import distinct_names
 from packerlabimaging.io.prairieview.voltage.samples import VoltageChannel, VoltageTable
 from packerlabimaging.io.prairieview.voltage.settings import (
     VoltageSettings,

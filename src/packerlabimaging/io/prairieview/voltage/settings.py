@@ -9,8 +9,8 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io._xml import parse_xml
 from packerlabimaging.io.prairieview.state import to_number
+from packerlabimaging.io.untrusted.xml import parse_xml
 
 RECORDING_TAG, OUTPUT_TAG = "VRecSessionEntry", "Experiment"
 """Root elements of the two kinds of file."""

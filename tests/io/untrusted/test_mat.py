@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io._mat import read_mat
+from packerlabimaging.io.untrusted.mat import read_mat
 
 VALUES = {
     "whole": np.arange(6, dtype=np.int16).reshape(2, 3),

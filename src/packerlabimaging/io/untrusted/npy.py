@@ -10,7 +10,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 
 from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io._unpickle import restricted_loads
+from packerlabimaging.io.untrusted.pickles import restricted_loads
 
 _MAX_OBJECT_BYTES = 1 << 30
 """Largest file of Python objects that is read; Suite2p's stay far below."""
@@ -67,7 +67,7 @@ def read_object_npy(path: Path) -> np.ndarray:
         If there is no such file.
     FormatError
         If it is no ``.npy`` file of objects, is damaged, or holds anything but plain values (see
-        :func:`packerlabimaging.io._unpickle.restricted_loads`).
+        :func:`packerlabimaging.io.untrusted.pickles.restricted_loads`).
     """
     with _open(path) as file:
         shape, _, dtype = read_npy_header(file, path)

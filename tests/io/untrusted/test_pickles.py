@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_strategies
 
 from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io._npy import open_npy, read_dict_npy, read_object_npy
-from packerlabimaging.io._unpickle import restricted_loads
+from packerlabimaging.io.untrusted.npy import open_npy, read_dict_npy, read_object_npy
+from packerlabimaging.io.untrusted.pickles import restricted_loads
 
 
 def same(first: Any, second: Any) -> bool:
@@ -250,7 +250,8 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_file_takes_no_more_memory_than_its_size_explains(name: str) -> None:
     code = (
-        "import resource, sys; from packerlabimaging.io._unpickle import restricted_loads; data = sys.stdin.buffer.read()\n"
+        "import resource, sys; from packerlabimaging.io.untrusted.pickles import restricted_loads\n"
+        "data = sys.stdin.buffer.read()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "try: restricted_loads(data, source='evil.npy')\n"
         "except ValueError as error: assert len(str(error)) < 800, len(str(error))\n"

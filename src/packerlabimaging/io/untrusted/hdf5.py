@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io._hdf5_trial import check_survives
+from packerlabimaging.io.untrusted.hdf5_trial import check_survives
 
 if TYPE_CHECKING:
     import h5py

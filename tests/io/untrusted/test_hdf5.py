@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from packerlabimaging.errors import FormatError, MissingFileError
-from packerlabimaging.io import _hdf5_trial
-from packerlabimaging.io._hdf5 import open_hdf5
+from packerlabimaging.io.untrusted import hdf5_trial
+from packerlabimaging.io.untrusted.hdf5 import open_hdf5
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def read(path: Path) -> list[int]:
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Another program in the place of the one that walks through files."""
     path = tmp_path / "program.py"
-    monkeypatch.setattr(_hdf5_trial, "PROGRAM", path)
-    monkeypatch.setattr(_hdf5_trial, "LONGEST_S", 5.0)
-    walker = _hdf5_trial._Walker()
-    monkeypatch.setattr(_hdf5_trial, "_walker", walker)
-    _hdf5_trial._survives.cache_clear()
+    monkeypatch.setattr(hdf5_trial, "PROGRAM", path)
+    monkeypatch.setattr(hdf5_trial, "LONGEST_S", 5.0)
+    walker = hdf5_trial._Walker()
+    monkeypatch.setattr(hdf5_trial, "_walker", walker)
+    hdf5_trial._survives.cache_clear()
     yield path
     walker.stop()
-    _hdf5_trial._survives.cache_clear()
+    hdf5_trial._survives.cache_clear()
 
 
 @pytest.mark.parametrize("far", [0, 40 << 20], ids=["at the start", "at the end of a large file"])
@@ -78,7 +78,7 @@ def test_a_file_that_crashes_the_library_is_refused_and_the_next_is_read(file: P
 
 
 def test_a_file_that_never_ends_is_refused(file: Path, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_hdf5_trial, "LONGEST_S", 1.0)
+    monkeypatch.setattr(hdf5_trial, "LONGEST_S", 1.0)
     program.write_text("import sys, time\nprint('ready', flush=True)\nsys.stdin.readline()\ntime.sleep(100)\n")
     start = time.monotonic()
     with pytest.raises(FormatError, match="does not come to an end"):

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io._npy import read_npy_header
-from packerlabimaging.io._unpickle import restricted_loads
+from packerlabimaging.io.untrusted.npy import read_npy_header
+from packerlabimaging.io.untrusted.pickles import restricted_loads
 
 FREE_BYTES, EXPANSION = 32 << 20, 64
 """An array may have this many bytes, or this many times what is stored of it: compression of real traces is far below."""

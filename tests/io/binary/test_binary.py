@@ -14,7 +14,7 @@ from packerlabimaging.core import ArrayMovie, stream
 from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
 from packerlabimaging.io import find_reader, open_movie
 from packerlabimaging.io.binary import BinaryMovie, BinaryWriter
-from packerlabimaging.io.binary_reader import BinaryReader, PrairieLinkReader
+from packerlabimaging.io.binary.reader import BinaryReader, PrairieLinkReader
 
 RNG = np.random.default_rng(5)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io._xml import parse_xml, root_tag
+from packerlabimaging.io.untrusted.xml import parse_xml, root_tag
 
 
 @pytest.mark.parametrize(

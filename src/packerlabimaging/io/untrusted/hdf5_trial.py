@@ -1,7 +1,7 @@
 """Whether the HDF5 library survives a file: damaged ones can crash it or let it go round for ever, and Python with it.
 
-Each file is first walked through by another process (:mod:`packerlabimaging.io._hdf5_walk`), once while it is unchanged; the
-process is kept for the next file, so that only the first costs a noticeable time.
+Each file is first walked through by another process (:mod:`packerlabimaging.io.untrusted.hdf5_walk`), once while it is
+unchanged; the process is kept for the next file, so that only the first costs a noticeable time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from packerlabimaging.errors import FormatError
 
-PROGRAM = Path(__file__).with_name("_hdf5_walk.py")
+PROGRAM = Path(__file__).with_name("hdf5_walk.py")
 
 LONGEST_S = 120.0
 """Wall time for a file; on a processor it may take a fraction of it, so that a slow disk is no fault."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io.arrays import ArrayOptions, StoredArray, StoredArrayMovie, array_facts, choose_array
-from packerlabimaging.io.hdf5 import not_stored
+from packerlabimaging.io.arrays.hdf5 import not_stored
+from packerlabimaging.io.arrays.stored import ArrayOptions, StoredArray, StoredArrayMovie, array_facts, choose_array
 from packerlabimaging.io.readers import Inspection, Reader
 
 _METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -37,7 +37,7 @@ _CODECS = {
 
 
 class ZarrMovie(StoredArrayMovie):
-    """One channel of one plane of an array; see :class:`~packerlabimaging.io.arrays.StoredArrayMovie`."""
+    """One channel of one plane of an array; see :class:`~packerlabimaging.io.arrays.stored.StoredArrayMovie`."""
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -72,7 +72,7 @@ class ZarrReader(Reader):
         Parameters
         ----------
         options
-            Those of :class:`~packerlabimaging.io.arrays.ArrayOptions`. Without ``key``, the full resolution of an OME-Zarr
+            Those of :class:`~packerlabimaging.io.arrays.stored.ArrayOptions`. Without ``key``, the full resolution of an OME-Zarr
             image is opened.
 
         Raises

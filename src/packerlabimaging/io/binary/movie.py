@@ -1,7 +1,7 @@
 """Movies as bare pixels in a file: what registration programs keep, what Suite2p reads, and what rigs stream to disk.
 
 :class:`BinaryMovie` reads any such file whose frame size and type are known; the readers in
-:mod:`packerlabimaging.io.binary_reader` find them. :class:`BinaryWriter` writes such a file while a movie is streamed.
+:mod:`packerlabimaging.io.binary.reader` find them. :class:`BinaryWriter` writes such a file while a movie is streamed.
 """
 
 from __future__ import annotations

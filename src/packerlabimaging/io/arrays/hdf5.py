@@ -14,15 +14,15 @@ from typing import Any
 
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError
-from packerlabimaging.io._hdf5 import is_hdf5, open_hdf5
-from packerlabimaging.io.arrays import ArrayOptions, StoredArray, StoredArrayMovie, array_facts, choose_array
+from packerlabimaging.io.arrays.stored import ArrayOptions, StoredArray, StoredArrayMovie, array_facts, choose_array
 from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.untrusted.hdf5 import is_hdf5, open_hdf5
 
 _MOST_OBJECTS = 20_000
 
 
 class HDF5Movie(StoredArrayMovie):
-    """One channel of one plane of a dataset; see :class:`~packerlabimaging.io.arrays.StoredArrayMovie`."""
+    """One channel of one plane of a dataset; see :class:`~packerlabimaging.io.arrays.stored.StoredArrayMovie`."""
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -55,8 +55,8 @@ class HDF5Reader(Reader):
         Parameters
         ----------
         options
-            Those of :class:`~packerlabimaging.io.arrays.ArrayOptions`. Without ``axes``, three axes are those that the file
-            labels, else (time, x, y) where MATLAB wrote them, else (time, y, x).
+            Those of :class:`~packerlabimaging.io.arrays.stored.ArrayOptions`. Without ``axes``, three axes are those that the
+            file labels, else (time, x, y) where MATLAB wrote them, else (time, y, x).
 
         Raises
         ------
