@@ -95,6 +95,7 @@ REGIMES: dict[str, dict[str, Any]] = {
     "strong neuropil": {"neuropil_dff": 0.25},
     "strong artefact and bleed": {"artefact_dff": 20.0, "bleed_dff": 10.0},
     "7.5 frames per second": {"rate_hz": 7.5},
+    "much time without light": {"baseline_s": 600.0},
     "few shams": {"stim_interval_s": 12.0, "baseline_s": 20.0},
     "guard of 3 s": {"stim_interval_s": 7.0, "sham_guard_s": 3.0},
     "guard of 1 s": {"stim_interval_s": 5.0, "sham_guard_s": 1.0},

@@ -113,6 +113,8 @@ def test_inspect_init_run_on_a_raw_folder(copy_of_tiny, pli):
     assert set(trial["inputs"]) == {"sync", "photostim"} and all(found["reason"] for found in trial["inputs"].values())
     again = pli("init", copy_of_tiny / "raw", "--output", copy_of_tiny / "drafted.toml")
     assert again.returncode == 2 and "exists already" in again.stderr
+    with (copy_of_tiny / "drafted.toml").open("a") as file:  # the default preset needs time without light, which there is none of
+        file.write('\n[trial.responses]\npreset = "packerlab"\n')
     ran = pli("run", copy_of_tiny / "drafted.toml", "--json")
     assert ran.returncode == 0, ran.stderr
 

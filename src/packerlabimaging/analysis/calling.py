@@ -14,7 +14,7 @@ import numpy as np
 
 from packerlabimaging.analysis.presets import ResponsePreset
 from packerlabimaging.analysis.scoring import Scores
-from packerlabimaging.analysis.shams import draw_trains, null_statistics, pooled_pvalue, t_statistic
+from packerlabimaging.analysis.shams import null_statistics, pooled_pvalue, t_statistic
 from packerlabimaging.analysis.statistics import (
     adjust_bh,
     adjust_bonferroni,
@@ -146,17 +146,23 @@ def _sham_strengths(values: np.ndarray, shams: Scores, n_trains: int, rng: np.ra
 def _test_strengths(
     values: np.ndarray, shams: Scores, test: Callable[[np.ndarray], np.ndarray], n_trains: int, rng: np.random.Generator
 ) -> Strengths:
-    """Compare by 1 - p of a test, with the sign of the mean, in at most ``N_TEST_TRAINS`` trains."""
+    """Compare by 1 - p of a test, with the sign of the mean, in at most ``N_TEST_TRAINS`` trains.
+
+    Trains are drawn with replacement, which makes them as different as :func:`null_statistics` makes its own by widening.
+    """
 
     def signed(part: np.ndarray) -> np.ndarray:
         strength: np.ndarray = np.sign(np.nansum(part, axis=1)) * (1.0 - test(part))
         return strength
 
-    n, sham_values = values.shape[1], shams.amplitude.astype(np.float64)
-    trains = draw_trains(sham_values.shape[1], n, n_trains=min(n_trains, N_TEST_TRAINS), rng=rng)
-    sham = np.column_stack([signed(sham_values[:, train]) for train in trains])
-    untied = 1.0 + 1e-10 * np.arange(n)  # a stim drawn twice ties with itself only: its ranks have one sign in any order
-    bootstrap = np.column_stack([signed(values[:, rng.integers(0, n, n)] * untied) for _ in trains])
+    n, n_trains = values.shape[1], min(n_trains, N_TEST_TRAINS)
+    untied = 1.0 + 1e-10 * np.arange(n)  # what is drawn twice ties with itself only: its ranks have one sign in any order
+
+    def drawn(of: np.ndarray) -> np.ndarray:
+        picks = rng.integers(0, of.shape[1], (n_trains, n))
+        return np.column_stack([signed(of[:, pick] * untied) for pick in picks])
+
+    sham, bootstrap = drawn(shams.amplitude.astype(np.float64)), drawn(values)
     return Strengths(signed(values), sham, bootstrap)
 
 
