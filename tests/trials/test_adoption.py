@@ -131,3 +131,23 @@ def test_options_of_the_reader_reach_it_and_are_part_of_the_result(tmp_path: Pat
 def test_a_segmentation_that_is_no_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match=r"segmentation must be a path, or a table with the key 'path', not 3"):
         experiment(tmp_path, ["t-001"]).run(segmentation=3, progress=False)  # type: ignore[arg-type]
+
+
+def test_the_planes_of_run_and_movie_are_compared(tmp_path: Path, run: Path) -> None:
+    shutil.copytree(run / "plane0", run / "plane1")
+    path = tmp_path / "raw" / "t-001" / "t-001.tif"
+    path.parent.mkdir(parents=True)
+    tifffile.imwrite(path, np.zeros((120, *SHAPE), np.uint16), photometric="minisblack")
+
+    def cells_of(*, run_plane: int, movie_plane: int) -> Any:
+        options = {"frame_rate_hz": 10.0, "n_planes": 2, "plane": movie_plane}
+        made = Experiment("e", output=tmp_path / f"out{run_plane}{movie_plane}")
+        made.add(TwoPhotonImagingTrial("t-001", inputs={"movie": {"path": path, "options": options}}))
+        made.run(segmentation={"path": run, "options": {"plane": run_plane}}, progress=False)
+        return made["t-001"]
+
+    with pytest.raises(ParameterError, match="is of plane 1, the movie of trial 't-001' of plane 0. Give both the same"):
+        cells_of(run_plane=1, movie_plane=0)
+    codes = [finding.code for finding in cells_of(run_plane=0, movie_plane=1).findings]
+    assert "plane-assumed" in codes
+    assert "plane-assumed" not in [finding.code for finding in cells_of(run_plane=1, movie_plane=1).findings]

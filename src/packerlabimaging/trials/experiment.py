@@ -10,6 +10,7 @@ from typing import Any
 
 from packerlabimaging._check import did_you_mean
 from packerlabimaging._files import write_json
+from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import (
@@ -187,6 +188,7 @@ class Experiment:
                 f"The segmentation '{config.path}' holds ROIs but no traces, so that it can't be adopted. Have the traces "
                 "extracted: [segmentation] engine = 'masks', rois = '...', or run(engine='masks', rois=...)."
             )
+        found = _of_plane(trial, found)
         members = self.trials_of(trial.fov)
         if trial.id in found.trial_frames:
             return _in_frame_of(trial, found.of_trial(trial.id))
@@ -410,6 +412,22 @@ def _recording(trial: Any, *, counted: bool) -> Recording:
     return (
         Recording(trial.id, path, trial.movie.n_frames, trial.movie.metadata.n_planes) if counted else Recording(trial.id, path)
     )
+
+
+def _of_plane(trial: Any, found: Segmentation) -> Segmentation:
+    """Return an adopted segmentation of the plane that the trial's movie is of, as far as can be told."""
+    of_run = found.extra.get("plane")
+    if of_run is None or not trial.has_input("movie") or trial.movie.metadata.n_planes == 1:
+        return found
+    of_movie = trial.inputs["movie"].options.get("plane")
+    if of_run == of_movie:
+        return found
+    told = f"The segmentation '{found.source}' is of plane {of_run}, the movie of trial '{trial.id}' of plane {of_movie}"
+    if of_run:
+        raise ParameterError(f"{told}. Give both the same: the option plane of [segmentation] and of the movie.")
+    advice = "Check it; of a run on all planes, choose the plane: [segmentation] options = { plane = ... }."
+    message = f"{told}: it is taken for a run on that plane alone."
+    return replace(found, findings=(*found.findings, Finding("plane-assumed", message, where=found.source, advice=advice)))
 
 
 def _in_frame_of(trial: Any, found: Segmentation) -> Segmentation:
