@@ -85,6 +85,26 @@ def test_noise_tells_nothing():
     assert find_light(movie(np.ones(len(lit))), match, light).first is None
 
 
+@pytest.mark.parametrize("fly_back", [0.4, 1.0])
+@pytest.mark.parametrize("n_planes", [2, 3, 4])
+def test_light_during_the_fly_back_is_in_no_frame(n_planes, fly_back):
+    """The last plane's tick ends before the lens flies back; its next pulse comes only after."""
+    rng = np.random.default_rng(n_planes)
+    volumes = np.arange(500)[:, None] * (n_planes + fly_back)
+    starts = 5.0 + PERIOD * (volumes + np.arange(n_planes) + rng.uniform(-0.01, 0.01, (500, n_planes)))
+    onsets = starts[20, 0] + 1.5 * np.arange(20) + rng.uniform(0, 0.2, 20)
+    light = flashes(onsets, n_shots=6)
+    period = float(np.median(np.diff(starts.ravel())))
+    match = FrameMatch(
+        train_s=starts.ravel(), first=0, n_ticks=starts.size, n_planes=n_planes, told_by="", mended_s=np.zeros(0), period_s=period
+    )
+    for plane in range(n_planes):
+        lit = lit_parts(starts[:, plane], light)
+        seen = find_light(movie(100 + 5 * lit + rng.normal(0, 0.05, len(lit))), match, light, plane=plane)
+        assert seen.first == 0
+        assert np.all(seen.shifts == 0)
+
+
 def test_few_stims_tell_nothing():
     match, light, lit, _ = recording(n_stims=4)
     assert find_light(movie(lit), match, light).first is None

@@ -342,6 +342,31 @@ def test_planes():
     np.testing.assert_array_equal(audit.clock.starts_s, times[:, 1])
 
 
+def test_triggers_of_the_last_stims_rows_are_confirmed_by_its_light():
+    """With a trigger a row, all triggers of a stim but the first come after its first light."""
+    period_s = 1 / 30
+    starts = 1.0 + period_s * np.arange(905)
+    rows = tuple(PhotostimRow(group=group, n_shots=4, shot_duration_s=0.02, inter_shot_s=0.005) for group in range(2))
+    protocol = PhotostimProtocol(
+        targets_px=np.zeros((2, 3)), image_shape_px=(8, 8), groups=((0,), (1,)), rows=rows, trigger="each", n_stims=10
+    )
+    stims = 3.0 + 2.5 * np.arange(10) + np.random.default_rng(0).uniform(0, 0.03, 10)
+    triggers = np.sort(np.concatenate([stims, stims + 0.3]))
+    light = protocol.light(triggers)
+    moments = starts[:900, None] + period_s * (np.arange(100) + 0.5) / 100
+    lit = [np.any((times[:, None] >= light.onset_s) & (times[:, None] < light.end_s), axis=1).mean() for times in moments]
+    noise = np.random.default_rng(1).normal(0, 0.05, 900)
+    movie = ArrayMovie((100 + 5 * np.array(lit) + noise)[:, None, None])
+    audit = audit_pulses(
+        Events(starts, starts + 0.005, "frame_clock"),
+        ImagedFrames(n_frames=900, frame_rate_hz=30.0, movie=movie),
+        triggers={"trigger": Events(triggers, triggers + 0.005, "trigger")},
+        protocol=protocol,
+    )
+    assert audit.verdict == "pass", audit.to_frame()
+    np.testing.assert_allclose(audit.rows["onset_s"], triggers)
+
+
 def test_planes_scanned_to_and_fro_are_not_what_pulses_count():
     """Every second volume is scanned upwards: plane 0 comes last in it, and the p-th pulse is not plane p."""
     signals, ticks = recording(n_frames=300, stims=[10_000, 20_000], n_samples=70_000)

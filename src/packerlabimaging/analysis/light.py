@@ -166,7 +166,7 @@ class _Exposure:
         pad = 64 + 8 * match.n_planes  # ticks beyond the train's ends
         self.low = min(0, match.first) - pad
         starts = match.starts_s(self.low, max(len(match.train_s), match.first + match.n_ticks) + pad)
-        ends = np.minimum(np.append(starts[1:], np.inf), starts + FRAME_GAP_PERIODS * match.period_s)
+        ends = np.minimum(np.append(starts[1:], np.inf), starts + _longest_scan(match))
         self.lit = (_light_before(light, ends) - _light_before(light, starts)) / (ends - starts)
         numbers, begin = np.unique(light.stim, return_index=True)
         onsets_s, ends_s = light.onset_s[begin], np.maximum.reduceat(light.end_s, begin) if len(begin) else light.end_s
@@ -218,6 +218,14 @@ class _Exposure:
             pixels = self.movie.read(int(wanted[start]), int(wanted[stop - 1]) + 1)
             means[start:stop] = pixels.mean(axis=(1, 2), dtype=np.float64)
         return np.where(exists, means[np.searchsorted(wanted, frames).clip(0, max(len(wanted) - 1, 0))], 0.0)
+
+
+def _longest_scan(match: FrameMatch) -> float:
+    """Return how long a tick is scanned at most, seconds: light during the fly-back after a volume is in no frame."""
+    if match.n_planes == 1:
+        return FRAME_GAP_PERIODS * match.period_s
+    intervals = np.diff(match.train_s)  # one in n_planes holds the fly-back, the others are between planes
+    return float(np.quantile(intervals, 0.25)) if len(intervals) else match.period_s
 
 
 def _variance(residual: np.ndarray) -> float:

@@ -289,7 +289,7 @@ def _settled_ticks(
         match,
         light,
         lit="" if lit is None else lit.pulses.name,
-        stims_s=np.concatenate([np.zeros(0), *(channel.pulses.onsets_s for channel in channels)]),
+        stims_s=np.concatenate([np.zeros(0), *(channel.pulses.onsets_s[:: channel.per_stim] for channel in channels)]),
         where=where,
         findings=findings,
     )
