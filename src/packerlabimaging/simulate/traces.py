@@ -228,7 +228,7 @@ def simulate_traces(parameters: TraceParameters | None = None, **overrides: Any)
     -------
     >>> traces = simulate_traces(n_cells=20, n_stims=5)
     >>> traces.truth["kind"].value_counts().to_dict()
-    {'none': 19, 'network': 1}
+    {'none': 19, 'direct': 1}
     """
     if parameters is None:
         possible = [each.name for each in fields(TraceParameters)]
