@@ -52,18 +52,6 @@ def print_inspections(inspections: Sequence[Inspection], root: Path, *, verbose:
     inspections_text.print_inspections(_console(), inspections, str(root), verbose=verbose)
 
 
-def _short(value: Any, limit: int = 300) -> str:
-    if isinstance(value, Mapping):
-        text = ", ".join(f"{key}: {_short(item)}" for key, item in value.items())
-    elif isinstance(value, (list, tuple)):
-        text = ", ".join(_short(item) for item in value)
-    elif isinstance(value, float):
-        text = f"{value:.6g}"
-    else:
-        text = "unknown" if value is None else str(value)
-    return text if len(text) <= limit else text[: limit - 4] + " ..."
-
-
 def draft_to_dict(draft: Draft) -> dict[str, Any]:
     """Return a draft as plain values."""
     trials = [
@@ -189,17 +177,21 @@ def print_results(experiment: Experiment) -> None:
 
 
 def print_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
-    """Print the scores of the demonstration against the truth."""
-    from rich.table import Table
-
+    """Print the scores of the demonstration against the truth, in words; the file of the scores holds all of them."""
+    cells, targets, responses = comparison["cells"], comparison["targets"], comparison["responses"]
+    told = {
+        "cells": f"{cells['n_found']} of {cells['n_active']} active cells found",
+        "targets": f"{targets['n_matched']} of the {targets['n_segmented']} targets on a found cell matched to it; "
+        f"wrong matches: {targets['wrong_matches']}",
+        "responses": f"{responses['n_detected']} of {responses['n_driven_above_minimal']} responding cells called excited "
+        f"(mean response of at least {responses['minimal_effect_dff']:g} dF/F)",
+        "false calls": f"{responses['n_called_without_driven_cell']} of {responses['n_called']} ROIs called excited; "
+        f"{count(responses['suppressed']['n_called'], 'ROI')} called suppressed, though no cell is",
+    }
     console = _console()
-    table = Table("compared with the truth", "", box=None, padding=(0, 2))
-    for group in ("cells", "targets", "responses"):
-        for name, value in comparison[group].items():
-            parts = {f"{name} {key}": part for key, part in value.items()} if isinstance(value, Mapping) else {name: value}
-            for told, part in parts.items():
-                table.add_row(f"{group}: {told.replace('_', ' ')}", _short(part))
-    console.print(table)
+    console.print("Compared with the simulated truth")
+    for name, line in told.items():
+        console.print(f"  {name:<13}{line}", soft_wrap=True)
     seconds = comparison["seconds"]
     console.print(
         "Seconds: "
@@ -207,7 +199,9 @@ def print_comparison(comparison: Mapping[str, Any], folder: Path) -> None:
         + f"; in all {sum(seconds.values()):.1f}"
     )
     console.print(
-        f"Report:  {folder / comparison['report']}\nPicture: {folder / 'comparison.png'}\nScores:  {folder / 'comparison.json'}"
+        f"Report:  {folder / comparison['report']} (open it in a browser)\n"
+        f"Picture: {folder / 'comparison.png'}\nScores:  {folder / 'comparison.json'} (all of them)",
+        soft_wrap=True,
     )
 
 
@@ -218,7 +212,10 @@ def print_sta(made: Sequence[StaFiles], *, as_json: bool) -> None:
         return
     console = _console()
     for each in made:
-        stims = ", ".join(f"{n} of {kind}" if len(each.n_stims) > 1 else count(n, "stim") for kind, n in each.n_stims.items())
+        stims = ", ".join(
+            f"{count(n, 'stim')} of kind {kind}" if len(each.n_stims) > 1 else count(n, "stim")
+            for kind, n in each.n_stims.items()
+        )
         console.print(
             f"[bold]{each.name}[/]: {stims}; {count(len(each.files), 'file')} in {each.files[0].parent}", soft_wrap=True
         )

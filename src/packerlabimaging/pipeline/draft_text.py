@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 WIDTH = 110
 
+_BY_HAND = {
+    "frame_rate_hz": ("30.0", "frames per second"),
+    "pixel_size_um": ("[1.2, 1.2]", "micrometres per pixel: height, width"),
+}
+"""What a user may have to give: an example, and what it means."""
+
 
 def draft_text(
     path: Path,
@@ -29,7 +35,7 @@ def draft_text(
     """Return the text of an experiment file that will lie at ``path``."""
     lines = [
         f"# Drafted by `pli init`. Look through it, mend what is wrong, then: pli run {path.name}",
-        "# Paths are relative to this file. Lines that begin with # are comments.",
+        "# Paths are relative to this file, or whole. Lines that begin with # are comments.",
         "schema = 1",
         f'id = "{id}"'.ljust(33) + f" # {why}; change it as you like",
         f'output = "results/{id}"'.ljust(33) + " # results go here, never into raw data",
@@ -77,7 +83,16 @@ def _trial_lines(trial: DraftTrial, path: Path) -> Iterator[str]:
         for pair in pairs:
             yield f"# {name} = {_value(pair, path)}"
             yield from _comment(pair.reason or "nothing tells", "#     ")
-    if "plane" in trial.choices and ("photostim" in trial.inputs or "photostim" in trial.candidates):
+    if trial.unknown:
+        yield "[trial.metadata]".ljust(33) + " # what the movie's files do not tell: give it"
+        for name in trial.unknown:
+            example, meaning = _BY_HAND[name]
+            yield f"# {name} = {example}".ljust(33) + f" # {meaning}"
+    if not ("photostim" in trial.inputs or "photostim" in trial.candidates):
+        return
+    yield "# [trial.responses]".ljust(33) + " # how responses are called, where stims follow each other too closely"
+    yield '# preset = "packerlab"'.ljust(33) + " # for the default, which needs 10 s and more between them (docs/responses.md)"
+    if "plane" in trial.choices:
         yield "# [trial.plane]"
         yield "# z_um = 0.0".ljust(33) + " # depth of the plane on the scale of the targets' z: tells which of them are in it"
 

@@ -77,6 +77,8 @@ class DraftTrial:
         Options of the movie that must be chosen (``channel``, ``plane``), with the values that there are.
     fov
         Field of view; None where all trials have one.
+    unknown
+        Names of the metadata that a trial needs and the movie's files do not tell.
     """
 
     id: str
@@ -86,6 +88,7 @@ class DraftTrial:
     candidates: dict[str, tuple[Pair, ...]] = field(default_factory=dict)
     choices: dict[str, list[Any]] = field(default_factory=dict)
     fov: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_all_optical(self) -> bool:
@@ -249,7 +252,7 @@ def _pair(movies: Sequence[MovieFacts], found: Sequence[Recording], progress: Pr
         }
     trials = []
     for id, movie, fov in zip(_trial_ids(movies), movies, _fields_of_view(movies), strict=True):
-        trial = DraftTrial(id, movie.path, movie.describe(), choices=movie.choices, fov=fov)
+        trial = DraftTrial(id, movie.path, movie.describe(), choices=movie.choices, fov=fov, unknown=movie.unknown)
         sync, photostim = syncs[movie.path], stims[movie.path]
         if sync.chosen is not None and photostim.chosen is not None:
             sync.chosen.options |= photostim.chosen.options  # the channel of the stims is an option of the signals

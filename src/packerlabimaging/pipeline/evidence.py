@@ -95,6 +95,11 @@ class MovieFacts:
         assert self.metadata is not None and self.metadata.n_frames is not None
         return self.metadata.n_frames * self.metadata.n_planes
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Names of the metadata that a trial needs and the files do not tell."""
+        return tuple(name for name in ("frame_rate_hz", "pixel_size_um") if getattr(self.metadata, name) is None)
+
     @cached_property
     def span(self) -> tuple[float, float] | None:
         """Start and end of the recording by the date in its header, seconds since 1970; None where it has none."""
