@@ -234,7 +234,7 @@ def test_an_error_names_its_step_and_trial(tmp_path, numbers):
     numbers.write_text("three")
     with pytest.raises(ValueError, match="three") as caught:
         experiment(tmp_path, numbers).run()
-    assert caught.value.__notes__ == ["This happened in the step 'total' of 't-1'."]
+    assert caught.value.__notes__ == ["This happened in the step 'total' of 't-1'. Finished steps are kept."]
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def _html(experiment: Any, chapters: list[Chapter]) -> str:
         experiment_id=experiment.id,
         chapters=chapters,
         broken=sections.broken,
-        made=now(),
+        made=f"{now()[:16].replace('T', ' ')} UTC",
         version=versions()["packerlabimaging"],
     )
 

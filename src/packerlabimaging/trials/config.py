@@ -104,9 +104,7 @@ class ExperimentConfig:
         try:
             values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # Windows' editors begin files with a mark
         except IsADirectoryError:
-            inside = path / "experiment.toml"
-            advice = f": '{inside}'" if inside.is_file() else f", or make one with: pli init {path}"
-            raise ConfigError(f"'{path}' is a folder. Give the experiment file{advice}.") from None
+            raise ConfigError(f"'{path}' is a folder. Give the experiment file{_file_for(path)}.") from None
         except FileNotFoundError:
             raise MissingFileError(f"There is no experiment file '{path}'. Make one with: pli init RAW_FOLDER") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -148,6 +146,16 @@ class ExperimentConfig:
                 values["segmentation"] = _input_to_dict(chosen.path, chosen.reader, chosen.options, base)
         values["trial"] = [_trial_to_dict(trial, base) for trial in self.trials]
         return values
+
+
+def _file_for(folder: Path) -> str:
+    """Return which experiment file may be meant where a folder was given."""
+    for inside in (folder / "experiment.toml", folder.parent / "experiment.toml"):
+        if inside.is_file():
+            return f": '{inside}'"
+    if (folder / "experiment.json").is_file():
+        return " that names this results folder as its output"
+    return f", or make one with: pli init {folder}"
 
 
 def _relative(path: Path, base: Path) -> str:

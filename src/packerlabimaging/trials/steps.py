@@ -195,7 +195,7 @@ class StepRunner:
                 if _is_full(error):
                     disk = f"The disk of the results folder '{self.store.folder}' is full."
                     raise StoreError(f"{disk} Make room, then run again: finished steps are kept.\n{where}") from error
-                error.add_note(where)
+                error.add_note(f"{where} Finished steps are kept.")
                 raise
         for item in caught:
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
