@@ -7,9 +7,8 @@ from typing import Any
 
 from packerlabimaging.core import ImagingMetadata
 from packerlabimaging.errors import FormatError
-from packerlabimaging.io import BinaryMovie, Inspection, Reader, register_reader
-from packerlabimaging.io.interleaving import Interleaving, choose_channel
-from packerlabimaging.io.movie_options import MovieOptions
+from packerlabimaging.io import BinaryMovie, Inspection, Interleaving, MovieOptions, Reader, register_reader
+from packerlabimaging.io.interleaving import choose_channel
 
 MAGIC = b"LUMEN\x01\x00\x00"
 HEADER = struct.Struct("<8sIIIdd")

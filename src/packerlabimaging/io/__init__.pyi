@@ -1,5 +1,7 @@
 from .binary import BinaryMovie, BinaryWriter
+from .interleaving import Interleaving
 from .markpoints import read_gpl, read_markpoints, write_gpl, write_markpoints
+from .movie_options import InterleavedOptions, MovieOptions
 from .naparm import SubField, crop_to_field, write_naparm
 from .neo import signals_of_neo
 from .packio import PaqWriter, write_paq
@@ -27,6 +29,9 @@ __all__ = [
     "BinaryMovie",
     "BinaryWriter",
     "Inspection",
+    "InterleavedOptions",
+    "Interleaving",
+    "MovieOptions",
     "PaqWriter",
     "PrairieViewWriter",
     "Reader",

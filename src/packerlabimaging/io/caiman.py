@@ -19,7 +19,7 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import FormatError, PackerLabImagingError, ParameterError
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.rois import check_frame_shape
 from packerlabimaging.io.untrusted import hdf5
 from packerlabimaging.io.untrusted.npz import NpzFile, open_npz
@@ -118,8 +118,7 @@ class CaimanReader(Reader):
         try:
             found = self.open(path)
         except PackerLabImagingError as error:
-            finding = Finding("unreadable", str(error), severity="error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (unreadable(error, path),))
         assert found.iscell is not None
         facts = {
             "n_rois": len(found.rois),

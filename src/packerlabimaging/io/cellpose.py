@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import FormatError, PackerLabImagingError
 from packerlabimaging.io.labels import choose_label_plane, segmentation_of_labels
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.untrusted.npy import read_dict_npy, read_npy_header
 
 
@@ -81,8 +80,7 @@ class CellposeReader(Reader):
         try:
             found = self.open(path, plane=0)
         except PackerLabImagingError as error:
-            finding = Finding("unreadable", str(error), severity="error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (unreadable(error, path),))
         facts = {
             "n_rois": len(found.rois),
             "frame_shape_px": list(found.rois.frame_shape_px),

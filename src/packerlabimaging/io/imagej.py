@@ -26,7 +26,7 @@ from packerlabimaging.errors import (
     PackerLabImagingError,
     ParameterError,
 )
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.rois import clip_to_frame, frame_around
 
 MAX_ROI_BYTES, MAX_ROIS = 8 << 20, 100_000
@@ -119,8 +119,7 @@ class ImageJReader(Reader):
         try:
             found = self.open(path)
         except (PackerLabImagingError, MissingDependencyError) as error:
-            finding = Finding("unreadable", str(error), severity="error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (unreadable(error, path),))
         assert found.obs is not None
         shapes = {str(shape): int(count) for shape, count in found.obs["shape"].value_counts().items()}
         facts = {"n_rois": len(found.rois), "shapes": shapes, "has_traces": False}

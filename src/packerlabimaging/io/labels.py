@@ -13,7 +13,7 @@ from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.rois import IMAGE_SUFFIXES, check_frame_shape
 from packerlabimaging.io.untrusted.npy import open_npy
 
@@ -71,8 +71,7 @@ class LabelImageReader(Reader):
         try:
             found = self.open(path)
         except PackerLabImagingError as error:
-            finding = Finding("unreadable", str(error), severity="error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {"n_bytes": path.stat().st_size}, (unreadable(error, path),))
         facts = {"n_rois": len(found.rois), "frame_shape_px": list(found.rois.frame_shape_px), "has_traces": False}
         return Inspection(str(path), self.name, self.kind, facts, found.findings)
 

@@ -7,8 +7,7 @@ file may do while it is read is then in the hands of that package; readers of pi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,10 +22,10 @@ from packerlabimaging.errors import (
     AmbiguousInputError,
     FormatError,
     MissingDependencyError,
-    PackerLabImagingError,
     ParameterError,
     UnknownFormatError,
 )
+from packerlabimaging.io.foreign import errors_of
 from packerlabimaging.io.readers import Inspection, Kind, Reader
 
 _REFUSED = ("PickleIO",)
@@ -79,7 +78,7 @@ class NeoChannel(Channel):
         if start == stop:
             return np.zeros(0, np.float32)
         reader = self._open()
-        with _foreign(_source(reader)):
+        with errors_of("neo", _source(reader)):
             raw = reader.get_analogsignal_chunk(block_index=block, seg_index=segment, i_start=start, i_stop=stop, **where)
             values = np.asarray(reader.rescale_signal_raw_to_float(raw, dtype="float32", **where))[:, 0]
         if len(values) != stop - start:
@@ -112,7 +111,7 @@ def _opened(recipe: _Recipe) -> Any:
 
 
 def _new(recipe: _Recipe) -> Any:
-    with _foreign(str(next(iter(recipe.arguments.values()), recipe.name))):
+    with errors_of("neo", str(next(iter(recipe.arguments.values()), recipe.name))):
         reader = _class(recipe.name)(**recipe.arguments)
         if hasattr(reader, "parse_header"):
             reader.parse_header()
@@ -200,7 +199,7 @@ def _candidates(path: Path) -> list[str]:
 
 
 def _only_candidate(path: Path) -> str:
-    with _foreign(str(path)):
+    with errors_of("neo", str(path)):
         found = _candidates(path)
     if not found:
         raise UnknownFormatError(f"neo has no reader for files such as '{path}'. Name one of its readers with io=.")
@@ -218,7 +217,7 @@ def _chosen(what: str, number: int | None, count: int, source: str) -> int:
 
 
 def _signals(reader: Any, again: Callable[[], Any], *, block: int | None, segment: int | None, source: str) -> Signals:
-    with _foreign(source):
+    with errors_of("neo", source):
         if hasattr(reader, "get_analogsignal_chunk"):
             found, events = _raw_channels(reader, again, block, segment, source)
         else:
@@ -296,17 +295,3 @@ def _whole_channels(reader: Any, block: int | None, segment: int | None, source:
 
 def _source(reader: Any) -> str:
     return str(getattr(reader, "filename", "") or getattr(reader, "dirname", "") or type(reader).__name__)
-
-
-@contextmanager
-def _foreign(source: str) -> Iterator[None]:
-    """Turn whatever another package raises into an error of ours."""
-    try:
-        yield
-    except PackerLabImagingError:
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"'{source}' can't be read by neo: {type(error).__name__}: {str(error)[:300]}. "
-            "Check the path and the arguments of the reader."
-        ) from error

@@ -22,7 +22,13 @@ from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.core.signals import Signals
-from packerlabimaging.errors import AmbiguousInputError, MissingFileError, ParameterError, UnknownFormatError
+from packerlabimaging.errors import (
+    AmbiguousInputError,
+    MissingFileError,
+    PackerLabImagingError,
+    ParameterError,
+    UnknownFormatError,
+)
 
 Kind = Literal["movie", "signals", "photostim", "segmentation"]
 
@@ -60,6 +66,11 @@ class Inspection:
     facts: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def unreadable(error: PackerLabImagingError, path: Path) -> Finding:
+    """Return the finding for what an inspection could not read: it describes the rest."""
+    return Finding("unreadable", str(error), "error", where=str(path))
 
 
 class Reader(ABC):

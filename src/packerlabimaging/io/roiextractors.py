@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,9 +26,9 @@ from packerlabimaging.errors import (
     AmbiguousInputError,
     FormatError,
     MissingDependencyError,
-    PackerLabImagingError,
     ParameterError,
 )
+from packerlabimaging.io.foreign import errors_of
 from packerlabimaging.io.readers import Inspection, Kind, Reader
 from packerlabimaging.io.rois import check_frame_shape
 
@@ -86,7 +85,7 @@ class ExtractorMovie(Movie):
         self.extractor, self._recipe = extractor, recipe
         self._lock = threading.Lock()
         source = _source(extractor)
-        with _foreign(source):
+        with errors_of("roiextractors", source):
             height, width = check_frame_shape(extractor.get_image_shape(), where=source)
             n_frames = int(extractor.get_num_samples())
             n_planes = int(extractor.get_num_planes()) if getattr(extractor, "is_volumetric", False) else 1
@@ -114,7 +113,7 @@ class ExtractorMovie(Movie):
         super().__init__((n_frames, height, width), dtype, metadata=metadata, source=source, findings=findings)
 
     def _read_into(self, start: int, stop: int, out: np.ndarray) -> None:
-        with self._lock, _foreign(self.source):
+        with self._lock, errors_of("roiextractors", self.source):
             frames = np.asarray(self.extractor.get_series(start_sample=start, end_sample=stop))
         if frames.ndim == 4 and frames.shape[3] == self._n_planes:
             frames = frames[..., self.plane]
@@ -183,7 +182,7 @@ def segmentation_of_extractor(extractor: Any) -> Segmentation:
     import pandas as pd
 
     source = _source(extractor)
-    with _foreign(source):
+    with errors_of("roiextractors", source):
         frame = check_frame_shape(extractor.get_frame_shape()[:2], where=source)
         ids = list(extractor.get_roi_ids())
         masks = [np.asarray(extractor.get_roi_image_masks(roi_ids=[one])).reshape(*frame, -1)[..., 0] for one in ids]
@@ -348,7 +347,7 @@ def _complete(name: str | None, base: str, path: Path, arguments: Mapping[str, A
 
 
 def _made(name: str, base: str, arguments: Mapping[str, Any]) -> Any:
-    with _foreign(str(next(iter(arguments.values()), name))):
+    with errors_of("roiextractors", str(next(iter(arguments.values()), name))):
         return _extractors(base)[name](**arguments)
 
 
@@ -358,17 +357,3 @@ def _source(extractor: Any) -> str:
     return (
         places[0] if places else next((value for value in arguments.values() if isinstance(value, str)), type(extractor).__name__)
     )
-
-
-@contextmanager
-def _foreign(source: str) -> Iterator[None]:
-    """Turn whatever another package raises into an error of ours."""
-    try:
-        yield
-    except PackerLabImagingError:
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"'{source}' can't be read by roiextractors: {type(error).__name__}: {str(error)[:300]}. Check the path and the "
-            "arguments of the extractor."
-        ) from error

@@ -28,7 +28,7 @@ from packerlabimaging.core.movie import Movie
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.segmentation import Segmentation
 from packerlabimaging.errors import EngineError, PackerLabImagingError, ParameterError, StoreError
-from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.readers import Inspection, Reader, unreadable
 
 RUN_FILE = "run.json"
 
@@ -277,8 +277,7 @@ class RunReader(Reader):
         try:
             run = _description(path)
         except StoreError as error:
-            finding = Finding("unreadable", str(error), severity="error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {}, (unreadable(error, path),))
         facts = {name: run.get(name) for name in ("engine", "engine_version", "started", "finished", "rate_hz", "trial_frames")}
         advice = "Run it again."
         unfinished = Finding("run-not-finished", "The run did not finish.", severity="error", where=str(path), advice=advice)

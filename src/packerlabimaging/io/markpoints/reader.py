@@ -23,7 +23,7 @@ from packerlabimaging.io.markpoints.values import (
     PowerCalibration,
     SpiralCalibration,
 )
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.untrusted.xml import root_tag
 
 SAVED_WITH_SCAN = "*_MarkPoints.xml"
@@ -35,6 +35,15 @@ class _Frame:
 
     shape: tuple[int, int]
     width_um: float | None = None
+
+
+@dataclass(frozen=True)
+class _Rig:
+    """What is known of the rig: galvo volts at the image's edges, size of spirals in volts, power under the objective."""
+
+    extent: GalvoExtent | None
+    spiral: SpiralCalibration | None
+    power: PowerCalibration | None
 
 
 class MarkPointsReader(Reader):
@@ -100,11 +109,13 @@ class MarkPointsReader(Reader):
         path = Path(path)
         if not path.exists():
             raise MissingFileError(f"There is no file or folder '{path}'. Check the path, and that its disk is connected.")
-        extent = None if galvo_extent_v is None else GalvoExtent.from_option(galvo_extent_v)
-        spiral = None if v_per_um is None else SpiralCalibration(v_per_um, offset_v)
-        power = None if power_calibration is None else PowerCalibration.from_option(power_calibration)
+        rig = _Rig(
+            None if galvo_extent_v is None else GalvoExtent.from_option(galvo_extent_v),
+            None if v_per_um is None else SpiralCalibration(v_per_um, offset_v),
+            None if power_calibration is None else PowerCalibration.from_option(power_calibration),
+        )
         if root_tag(path) == GPL_TAG:
-            return _protocol_of_list(path, _frame(path, image_shape_px), extent, spiral)
+            return _protocol_of_list(path, _frame(path, image_shape_px), rig)
         xml, n_files = _series_file(path)
         series = read_markpoints(xml)
         if series.category == NAPARM:
@@ -113,8 +124,7 @@ class MarkPointsReader(Reader):
                 "folder, which knows them."
             )
         points = _point_list(xml, gpl) if any(not row.points for row in series.rows) else None
-        frame = _frame(xml, image_shape_px)
-        return _protocol(xml, series, n_files, points, frame, extent, spiral, power)
+        return _protocol(xml, series, points, _frame(xml, image_shape_px), rig, n_files=n_files)
 
     def inspect(self, path: Path) -> Inspection:
         """Describe a series or a point list; what can't be read is a finding, not an error."""
@@ -131,7 +141,7 @@ class MarkPointsReader(Reader):
                 if any(row.points for row in series.rows) and series.category != NAPARM:
                     self._describe_placed(xml, facts, findings)
         except PackerLabImagingError as error:
-            findings.append(Finding("unreadable", str(error), "error", where=str(path)))
+            findings.append(unreadable(error, path))
         return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
 
     def _describe_placed(self, xml: Path, facts: dict[str, Any], findings: list[Finding]) -> None:
@@ -214,14 +224,7 @@ def _frame(path: Path, given: Sequence[int] | None) -> _Frame:
 
 
 def _protocol(
-    xml: Path,
-    series: MarkPointSeries,
-    n_files: int,
-    gpl: GalvoPointList | None,
-    frame: _Frame,
-    extent: GalvoExtent | None,
-    spiral: SpiralCalibration | None,
-    power: PowerCalibration | None,
+    xml: Path, series: MarkPointSeries, gpl: GalvoPointList | None, frame: _Frame, rig: _Rig, *, n_files: int
 ) -> PhotostimProtocol:
     where = str(xml)
     findings = [*series.findings, *(() if gpl is None else gpl.findings)]
@@ -229,7 +232,7 @@ def _protocol(
         raise FormatError(f"'{xml}' holds no row. It may be cut.")
     rows, trigger, found = rows_by_trigger(_with_order(series, findings, where), where=where)
     findings += found
-    placed = place_points(rows, gpl, extent=extent, calibration=spiral, frame_width_um=frame.width_um, where=where)
+    placed = place_points(rows, gpl, extent=rig.extent, calibration=rig.spiral, frame_width_um=frame.width_um, where=where)
     findings += [*placed.findings, *place_findings(placed.targets_px(frame.shape), frame.shape, where)]
     if any(row.points for row in rows):
         message = "Places are fractions of the frame; a fraction f of a width W is taken to lie at f W - 0.5 pixels."
@@ -238,7 +241,7 @@ def _protocol(
         message = f"The scan saved this series {n_files} times, once a cycle: each is {series.iterations} stims."
         findings.append(Finding("one-series-a-cycle", message, "info", where))
     made = tuple(
-        protocol_row(row, group, len(placed.groups[group]), number, power, findings, where)
+        protocol_row(row, group, len(placed.groups[group]), number, rig.power, findings, where)
         for number, (row, group) in enumerate(zip(rows, placed.group_of_row, strict=True), 1)
     )
     diameter = _diameter(placed, gpl, findings, where)
@@ -261,18 +264,16 @@ def _protocol(
     return protocol
 
 
-def _protocol_of_list(
-    path: Path, frame: _Frame, extent: GalvoExtent | None, spiral: SpiralCalibration | None
-) -> PhotostimProtocol:
+def _protocol_of_list(path: Path, frame: _Frame, rig: _Rig) -> PhotostimProtocol:
     gpl = read_gpl(path)
-    if extent is None:
+    if rig.extent is None:
         raise ParameterError(
             f"The points of '{path}' lie at galvo volts, which depend on rig and zoom. Give the volts at the edges of the "
             "image: galvo_extent_v=((top, bottom), (left, right))."
         )
     if not gpl.points:
         raise FormatError(f"'{path}' holds no point. It may be cut.")
-    placed = place_list(gpl, extent, spiral, where=str(path))
+    placed = place_list(gpl, rig.extent, rig.spiral, where=str(path))
     findings = [*gpl.findings, *place_findings(placed.targets_px(frame.shape), frame.shape, str(path))]
     message = "A galvo point list tells where, not when: the protocol has targets and no rows."
     findings.append(Finding("no-rows", message, "error", str(path), "Pass the MarkPoints series (.xml)."))

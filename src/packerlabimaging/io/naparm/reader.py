@@ -33,7 +33,7 @@ from packerlabimaging.io.naparm.targets import (
     with_depths,
 )
 from packerlabimaging.io.naparm.waveforms import PlannedTimes, read_planned_times
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 
 
 class NaparmReader(Reader):
@@ -174,7 +174,7 @@ def _inspect_damaged(path: Path, error: PackerLabImagingError) -> Inspection:
     except PackerLabImagingError:
         facts = {}  # the error at hand tells
     findings = [finding for finding in findings if finding.code not in ("points-by-name-only", "belongs-to-naparm")]
-    findings.append(Finding("unreadable", str(error), "error", where=str(path)))
+    findings.append(unreadable(error, path))
     return Inspection(str(path), NaparmReader.name, NaparmReader.kind, facts, tuple(findings))
 
 

@@ -13,7 +13,7 @@ from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabI
 from packerlabimaging.io.nwb.file import NwbObjects
 from packerlabimaging.io.nwb.rois import accepted_rows, read_planar_rois
 from packerlabimaging.io.nwb.traces import Response, read_rate, read_response, responses_of
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.untrusted import hdf5
 
 
@@ -137,7 +137,7 @@ class NwbReader(Reader):
                 findings = (Finding("no-segmentation", message, severity="info", where=str(path)),)
         except PackerLabImagingError as error:
             facts = facts or {"n_bytes": path.stat().st_size}
-            findings = (Finding("unreadable", str(error), severity="error", where=str(path)),)
+            findings = (unreadable(error, path),)
         return Inspection(str(path), self.name, self.kind, facts, findings)
 
 

@@ -16,7 +16,7 @@ from packerlabimaging.io.prairieview.frames import missing_in_words, unlisted_fi
 from packerlabimaging.io.prairieview.metadata import PROGRAM, build_metadata
 from packerlabimaging.io.prairieview.movie import PrairieViewMovie, PrairieViewOptions, open_prairieview
 from packerlabimaging.io.prairieview.xml import PVScan, read_pvscan
-from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.readers import Inspection, Reader, unreadable
 from packerlabimaging.io.tiff.numbered import format_ranges
 
 
@@ -56,7 +56,7 @@ class PrairieViewReader(Reader):
                 if len(scan.frames):
                     _describe_frames(scan, recording, facts, findings)
         except PackerLabImagingError as error:
-            findings.append(Finding("unreadable", str(error), "error", where=str(path)))
+            findings.append(unreadable(error, path))
         return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
 
 

@@ -16,7 +16,7 @@ from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabI
 from packerlabimaging.io.binary.movie import count_images, fill
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
 from packerlabimaging.io.movie_options import MovieOptions
-from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.readers import Inspection, Reader, unreadable
 from packerlabimaging.io.scanbox.info import ScanboxInfo, read_scanbox_info
 
 BRIGHTEST = 65535
@@ -155,7 +155,7 @@ class ScanboxReader(Reader):
         try:
             info = read_scanbox_info(path)
         except PackerLabImagingError as error:
-            return Inspection(str(path), self.name, self.kind, {}, (_unreadable(path, error),))
+            return Inspection(str(path), self.name, self.kind, {}, (unreadable(error, path),))
         facts: dict[str, Any] = {
             "program_version": info.metadata.program_version,
             "frame_shape_px": list(info.frame_shape_px),
@@ -171,7 +171,7 @@ class ScanboxReader(Reader):
             movie = self.open(path, channel=info.channels[0], plane=0)
             facts["n_frames"], findings = movie.n_frames, movie.findings
         except PackerLabImagingError as error:
-            findings = (*findings, _unreadable(path, error))
+            findings = (*findings, unreadable(error, path))
         return Inspection(str(path), self.name, self.kind, facts, findings)
 
 
@@ -183,10 +183,6 @@ def _n_planes(info: ScanboxInfo, given: int | None) -> int:
             f"'{info.path}' says that a volume was scanned, but not of how many planes (no etl_table, no otwave). Pass n_planes=."
         )
     return info.n_planes
-
-
-def _unreadable(path: Path, error: Exception) -> Finding:
-    return Finding("unreadable", str(error), "error", where=str(path))
 
 
 def _cut(path: Path, rest: int) -> tuple[Finding, ...]:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from packerlabimaging.core.findings import Finding
 from packerlabimaging.errors import FormatError, PackerLabImagingError
 from packerlabimaging.io.interleaving import choose_channel, choose_plane
 from packerlabimaging.io.movie_options import MovieOptions
-from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.readers import Inspection, Reader, unreadable
 from packerlabimaging.io.scanimage.arrangement import describe
 from packerlabimaging.io.scanimage.header import find_header
 from packerlabimaging.io.scanimage.recording import Recording, RecordingFiles, find_files, page_text, page_time
@@ -162,8 +161,7 @@ class ScanImageReader(Reader):
             files = find_files(path, pattern=None, allow_gaps=True)
             recording = Recording.read(files)
         except PackerLabImagingError as error:
-            finding = Finding("unreadable", str(error), "error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {}, (unreadable(error, path),))
         arrangement, metadata = recording.arrangement, describe(recording.header, files.shape, recording.arrangement)
         facts: dict[str, Any] = {
             "program_version": recording.header.version,

@@ -20,7 +20,7 @@ from packerlabimaging._check import check_positive
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.signals import CHUNK_SAMPLES, Channel, Signals
 from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
-from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.readers import Inspection, Reader, unreadable
 from packerlabimaging.io.untrusted.hdf5 import is_hdf5, open_hdf5
 from packerlabimaging.io.untrusted.xml import parse_xml
 
@@ -119,7 +119,7 @@ class ThorSyncReader(Reader):
             try:
                 signals = self.open(file)
             except PackerLabImagingError as error:
-                findings.append(Finding("unreadable", str(error), "error", where=str(file)))
+                findings.append(unreadable(error, file))
                 continue
             findings.extend(signals.findings)
             first = next(iter(signals.values()))

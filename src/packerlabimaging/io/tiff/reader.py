@@ -15,7 +15,7 @@ from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.errors import AmbiguousInputError, FormatError, PackerLabImagingError
 from packerlabimaging.io.interleaving import Interleaving, choose_channel, choose_plane
 from packerlabimaging.io.movie_options import InterleavedOptions
-from packerlabimaging.io.readers import Inspection, Reader
+from packerlabimaging.io.readers import Inspection, Reader, unreadable
 from packerlabimaging.io.tiff.movie import FramePlaces, TiffMovie, Zeros
 from packerlabimaging.io.tiff.names import FileNames, FolderListing, list_folder
 from packerlabimaging.io.tiff.numbered import check_gaps, find_series, has_series
@@ -103,8 +103,7 @@ class TiffReader(Reader):
         try:
             images, findings = _find_images(path, pattern=None, allow_gaps=True)
         except PackerLabImagingError as error:
-            finding = Finding("unreadable", str(error), "error", where=str(path))
-            return Inspection(str(path), self.name, self.kind, {}, (finding,))
+            return Inspection(str(path), self.name, self.kind, {}, (unreadable(error, path),))
         stack, order = images.stack, images.stack.order or Interleaving()
         facts: dict[str, Any] = {
             "program": stack.program,

@@ -21,7 +21,7 @@ from packerlabimaging.io.prairieview.voltage.settings import (
     read_voltage_output,
     read_voltage_settings,
 )
-from packerlabimaging.io.readers import Inspection, Kind, Reader
+from packerlabimaging.io.readers import Inspection, Kind, Reader, unreadable
 from packerlabimaging.io.untrusted.xml import root_tag
 
 
@@ -69,7 +69,7 @@ class PrairieViewVoltageReader(Reader):
             facts |= {"channels": list(signals), "units": [channel.unit for channel in signals.values()]}
             findings += signals.findings
         except PackerLabImagingError as error:
-            findings.append(Finding("unreadable", str(error), "error", where=str(path)))
+            findings.append(unreadable(error, path))
         return Inspection(str(path), self.name, self.kind, facts, tuple(findings))
 
 
