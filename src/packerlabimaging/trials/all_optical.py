@@ -35,6 +35,7 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
     """
 
     steps: ClassVar[tuple[str, ...]] = (*TwoPhotonImagingTrial.steps, "targets", "responses")
+    versions: ClassVar[Mapping[str, int]] = {**TwoPhotonImagingTrial.versions, "targets": 2, "responses": 2}
     sections: ClassVar[Mapping[str, type]] = {
         **TwoPhotonImagingTrial.sections,
         "artefacts": ArtefactSettings,
