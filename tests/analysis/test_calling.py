@@ -26,12 +26,12 @@ def call(traces, **options):
 
 def test_nothing_is_called_where_nothing_responds_and_the_published_test_does():
     false = {"calibrated": [], "packerlab": []}
-    for seed in range(10):
+    for seed in range(8):  # whole recordings: some seconds
         traces = simulate_traces(seed=seed, responder_fraction=0.0, **SKEWED)
         for preset, calls in false.items():
             obs = call(traces, preset=preset, overrides={"n_sham_trains": 100 if preset == "calibrated" else 0}).obs
             calls.append(int((obs["excited"] | obs["suppressed"]).sum()))
-    assert np.mean(np.array(false["calibrated"]) > 0) <= 0.3  # 0.1 at most; binomially 0.3 in 10 is passed in 99 %
+    assert np.mean(np.array(false["calibrated"]) > 0) <= 0.25  # 0.1 at most: more than 2 of 8 in 4 % of all choices of seeds
     assert np.mean(np.array(false["packerlab"]) > 0) >= 0.5
 
 
