@@ -168,6 +168,8 @@ def run(share: int, folder: Path) -> dict:
     """Damage the samples of a share of the readers; return what came of it by reader, and the memory of it all."""
     import resource
 
+    from packerlabimaging.io.readers import readers
+
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_DATA_MB << 20, MOST_DATA_MB << 20))  # the machine is left alone
     found: dict = {}
     everything = contracts()
@@ -175,7 +177,12 @@ def run(share: int, folder: Path) -> dict:
     for contract in everything[share::N_PROCESSES]:
         found[contract.__name__] = run_reader(contract(), inputs_each, folder / contract.__name__)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"readers": found, "inputs_each": inputs_each, "peak_mb": peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)}
+    return {
+        "readers": found,
+        "inputs_each": inputs_each,
+        "peak_mb": peak / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+        "without_sample": sorted(set(readers.all()) - {contract.name for contract in everything}),
+    }
 
 
 def run_reader(contract, n_inputs: int, folder: Path) -> dict:
@@ -252,7 +259,7 @@ def test_damaged_files_give_nothing_but_our_errors(tmp_path, share):
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["peak_mb"] < MOST_MB, found["peak_mb"]
     results = found["readers"]
-    assert len(results) > 10
+    assert len(results) > 10 and not found["without_sample"], found["without_sample"]
     sys.stdout.write(f"{found}\n")
     foreign = [f"{name}: {error}" for name, result in results.items() for error in result["foreign"]]
     assert not foreign, f"{len(foreign)} foreign errors, the first: {foreign[0]}"

@@ -145,6 +145,15 @@ class TestSuite2p(ReaderContract):
         return folder / "suite2p"
 
 
+class TestBinary(ReaderContract):
+    name = "binary"
+
+    def make_sample(self, folder):
+        np.save(folder / "ops.npy", {"Ly": 12, "Lx": 17, "fs": 30.0}, allow_pickle=True)
+        (folder / "data.bin").write_bytes(FRAMES.astype("<i2").tobytes())
+        return folder / "data.bin"
+
+
 class TestPrairieLink(ReaderContract):
     name = "prairielink"
 

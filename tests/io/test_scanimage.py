@@ -258,3 +258,8 @@ def test_other_tiff_files_are_not_scanimages(tmp_path):
     assert open_movie(path, reader="tiff", n_channels=2, channel=2).n_frames == 12
     with pytest.raises(ParameterError, match="no option 'n_channels'"):
         open_movie(path, n_channels=2)
+
+
+def test_a_folder_is_no_header(tmp_path):
+    with pytest.raises(FormatError, match="is no file. Expected a TIFF file"):
+        read_scanimage_header(tmp_path)

@@ -6,6 +6,7 @@ A file is open only while something is read from it: movies can be sent to other
 from __future__ import annotations
 
 import os
+import stat
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,10 @@ class OpenTiff:
     def __enter__(self) -> OpenTiff:
         self._descriptor = open_descriptor(self.path)
         try:
-            self.n_bytes = os.fstat(self._descriptor).st_size
+            status = os.fstat(self._descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise FormatError(f"'{self.path}' is no file. Expected a TIFF file: give its path.")
+            self.n_bytes = status.st_size
             self.header: TiffHeader = parse_header(self.fetch(0, 16), self.path)
         except BaseException:
             os.close(self._descriptor)
