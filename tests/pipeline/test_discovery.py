@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import tifffile
 
@@ -9,6 +11,7 @@ from packerlabimaging.core.metadata import ImagingMetadata
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
 from packerlabimaging.io import PrairieViewWriter, write_naparm, write_paq
 from packerlabimaging.pipeline import find_recordings
+from packerlabimaging.pipeline.discovery import is_results_folder
 
 FRAMES = np.random.default_rng(0).integers(0, 8000, (4, 10, 12)).astype(np.uint16)
 
@@ -83,3 +86,11 @@ def test_voltage_recordings_and_other_signals_in_a_movies_folder(tmp_path):
         ("prairieview-voltage", "t-001/t-001_Cycle00001_VoltageRecording_001.csv"),
         ("prairieview-voltage", "t-001/t-001_Cycle00002_VoltageRecording_001.csv"),
     ]
+
+
+def test_a_folder_without_rights_holds_no_results(tmp_path, monkeypatch):
+    def forbidden(path, **_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", forbidden)  # as it is in such a folder, for all but root
+    assert not is_results_folder(tmp_path)

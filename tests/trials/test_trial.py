@@ -73,8 +73,11 @@ def test_a_failed_synchronisation_stops_the_trial_until_its_findings_are_accepte
     lost = Finding("missing-pulses", "3 frame pulses are missing, after 5.2 s.", "error", advice="Look there.")
     many = Finding("more-stims-than-protocol", "101 trigger pulses, where the protocol has 100.", "error")
     extra = Finding("extra-pulses", "4 pulses more.", "warning")
-    monkeypatch.setattr(TwoPhotonImagingTrial, "sync", SimpleNamespace(findings=(lost, many, extra)))
-    expected = r"(?s)trial 't' failed:\n- missing-pulses: 3 frame .* there.\n- more-stims.*\[trial.sync\] accept = \[\.\.\.\]"
+    monkeypatch.setattr(TwoPhotonImagingTrial, "sync", SimpleNamespace(findings=(lost, many, extra), ticks=object()))
+    expected = (
+        r"(?s)'t' failed:\n- missing-pulses: 3 frame .* there.\n- more-stims.*besides:\n- extra-p.*"
+        r"\[trial.sync\] accept = \[\.\.\.\]"
+    )
     with pytest.raises(SyncError, match=expected):
         TwoPhotonImagingTrial("t").check_result("sync")
     partly = TwoPhotonImagingTrial("t", settings={"sync": {"accept": ["more-stims-than-protocol", "extra-pulses"]}})
@@ -84,6 +87,14 @@ def test_a_failed_synchronisation_stops_the_trial_until_its_findings_are_accepte
     both = TwoPhotonImagingTrial("t", settings={"sync": {"accept": ["missing-pulses", "more-stims-than-protocol"]}})
     both.check_result("sync")
     TwoPhotonImagingTrial("t").check_result("cells")  # the audit concerns no other step
+
+
+def test_nobody_is_told_to_accept_that_there_is_no_answer(monkeypatch):
+    none = Finding("no-matching-block", "No block of pulses fits the 600 frames.", "error")
+    monkeypatch.setattr(AllOpticalTrial, "sync", SimpleNamespace(findings=(none,), ticks=None, light=None))
+    with pytest.raises(SyncError, match="(?s)no-matching-block.*no answer that could be accepted") as raised:
+        AllOpticalTrial("t").check_result("sync")
+    assert "[trial.sync]" not in str(raised.value)
 
 
 def test_settings_of_the_synchronisation():

@@ -54,7 +54,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _message(error: Exception) -> str:
-    return "\n".join([str(error), *getattr(error, "__notes__", [])])
+    told = str(error)
+    if isinstance(error, PermissionError) and error.filename is not None:
+        told = f"'{error.filename}' can't be used without rights to it ({error.strerror}). Mend its rights, or copy it."
+    return "\n".join([told, *getattr(error, "__notes__", [])])
 
 
 def _version(shown: bool) -> None:

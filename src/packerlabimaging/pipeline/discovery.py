@@ -114,7 +114,7 @@ def survey_folder(folder: str | Path, *, max_depth: int = MAX_DEPTH) -> Survey:
 def is_results_folder(folder: Path) -> bool:
     """Say whether a folder holds results of this package, which are never taken for raw data."""
     file = folder / EXPERIMENT_FILE
-    if not file.is_file():
+    if not os.path.isfile(file):  # Path.is_file fails in a folder without rights
         return False
     if (folder / "receipts").is_dir():
         return True

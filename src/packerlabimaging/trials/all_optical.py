@@ -157,6 +157,9 @@ class AllOpticalTrial(TwoPhotonImagingTrial):
         """Audit frame clock and stimulation against the protocol."""
         return self.audit(stim=self.role("sync", "stim"), protocol=self.photostim)
 
+    def _can_go_on(self) -> bool:
+        return super()._can_go_on() and self.sync.light is not None
+
     def make_reducers(self) -> dict[str, Reducer]:
         """Add the traces of the target discs."""
         return {**super().make_reducers(), "targets": RoiTraces(self.target_discs)}

@@ -25,6 +25,11 @@ from packerlabimaging.trials.trial import Trial
 if TYPE_CHECKING:
     from anndata import AnnData
 
+_ACCEPT = (
+    "Mend the input, or accept a finding that you have checked, by its code: [trial.sync] accept = [...] in the experiment "
+    "file, settings={'sync': {'accept': [...]}} in Python."
+)
+
 
 class TwoPhotonImagingTrial(Trial):
     """A two-photon calcium imaging recording.
@@ -149,7 +154,7 @@ class TwoPhotonImagingTrial(Trial):
         )
 
     def _check_channels(self, role: str) -> None:
-        """Raise if the channels that were named for a role of the input ``sync`` are not in it; none is, too, without it."""
+        """Raise if a channel that was named for a role of the input ``sync`` is not in it."""
         if not self.has_input("sync"):
             return
         named = self.role("sync", role)
@@ -165,15 +170,20 @@ class TwoPhotonImagingTrial(Trial):
         """Stop the trial where the synchronisation failed, unless the user accepts the findings."""
         if step != "sync":
             return
-        accepted = self.settings["sync"].accept
-        faults = [finding for finding in self.sync.findings if finding.severity == "error" and finding.code not in accepted]
+        findings, accepted = self.sync.findings, self.settings["sync"].accept
+        faults = [finding for finding in findings if finding.severity == "error" and finding.code not in accepted]
         if faults:
-            listed = "\n".join(f"- {finding.code}: {finding.message} {finding.advice}" for finding in faults)
-            raise SyncError(
-                f"The synchronisation of trial '{self.id}' failed:\n{listed}\n"
-                "Mend the input, or accept a finding that you have checked, by its code: [trial.sync] accept = [...] in the "
-                "experiment file, settings={'sync': {'accept': [...]}} in Python."
-            )
+            besides = [finding for finding in findings if finding.severity == "warning"]
+            lines = [f"The synchronisation of trial '{self.id}' failed:"]
+            lines += [f"- {finding.code}: {finding.message} {finding.advice}".rstrip() for finding in faults]
+            lines += ["Noticed besides:"] * bool(besides)
+            lines += [f"- {finding.code}: {finding.message}" for finding in besides]
+            lines += [_ACCEPT if self._can_go_on() else "Mend the input: there is no answer that could be accepted."]
+            raise SyncError("\n".join(lines))
+
+    def _can_go_on(self) -> bool:
+        """Say whether the audit has an answer that the later steps could use, if the user accepted its findings."""
+        return self.sync.ticks is not None
 
     def make_reducers(self) -> dict[str, Reducer]:
         """Hook: what the pass over the raw movie computes. Images come from ``projections``, traces from all others."""
