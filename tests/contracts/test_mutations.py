@@ -32,7 +32,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 N_INPUTS = int(os.environ.get("PLI_MUTATIONS", "4000"))
-N_PROCESSES, LONGEST_S, MOST_MB, MOST_DATA_MB = 2, 10.0, 500.0, 1500
+N_PROCESSES, LONGEST_S, MOST_MB, MOST_DATA_MB = 2, 20.0, 500.0, 1500
 NONSENSE = (b"nan", b"inf", b"-inf", b"-1", b"0", b"1e308", b"2.5", b"[]", b'""', b"999999999999", b"9" * 23)
 NUMBERS = [float("nan"), float("inf"), float("-inf"), -1.0, 0.0, 1e308]
 
