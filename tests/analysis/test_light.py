@@ -111,8 +111,9 @@ def test_few_stims_tell_nothing():
 
 
 @pytest.mark.parametrize("n_lost", [1, 3])
-def test_stims_after_frames_that_were_not_saved_contradict(n_lost):
-    match, light, lit, rng = recording(n_stims=20)
+@pytest.mark.parametrize("n_stims", [7, 9, 20])
+def test_stims_after_frames_that_were_not_saved_contradict(n_stims, n_lost):
+    match, light, lit, rng = recording(n_stims=n_stims)
     saved = np.delete(lit, 600 + np.arange(n_lost))
     seen = find_light(movie(saved + rng.normal(0, 0.02, len(saved))), match, light)
     late = seen.onsets_s > match.train_s[601]

@@ -117,7 +117,8 @@ def find_light(movie: Movie, match: FrameMatch, light: LightTimes, *, plane: int
     shifts = np.arange(-max(LOST_PULSES, -match.n_over) - 3, max(0, match.n_over) + 4)
     some = np.unique(np.linspace(0, n_stims - 1, ALIGNMENT_STIMS).round().astype(int)) if n_stims else np.zeros(0, int)
     best, explained = None, 0.0
-    for part in (some, *np.array_split(some, 2)):  # where frames were lost in the middle, only a part agrees on a shift
+    half = max(FEWEST_STIMS, (len(some) + 1) // 2)
+    for part in (some, some[:half], some[-half:]):  # where frames were lost in the middle, only a part agrees on a shift
         if best is None and len(part) >= FEWEST_STIMS:
             fit = exposure.compare(part, shifts)
             best, explained = fit.best(), max(explained, float(fit.explained.max()))
