@@ -149,3 +149,12 @@ def test_without_an_engine_nothing_runs_and_the_choices_are_listed(tmp_path):
         Experiment("e", output=tmp_path / "out").run(engine="quick")
     assert not (tmp_path / "out").exists()
     assert issubclass(RememberingTrial, NumbersTrial)
+
+
+def test_planes_are_not_segmented_together(tmp_path):
+    made = Experiment("e", output=tmp_path / "out")
+    for plane, fov in enumerate(("a", "b", "a")):
+        inputs = {"movie": {"path": tmp_path / "volume", "options": {"plane": plane}}}
+        made.add(TwoPhotonImagingTrial(f"p{plane}", inputs=inputs, fov=fov))
+    with pytest.raises(ConfigError, match=r"'p0' \(plane 0\) and 'p2' \(plane 2\) are of one field of view, 'a'"):
+        made.run(engine="quick", progress=False)

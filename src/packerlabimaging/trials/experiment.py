@@ -318,9 +318,24 @@ class Experiment:
             rois=chosen_rois if chosen_rois in (None, TARGETS) else Path(chosen_rois).resolve(),
         )
 
+    def _check_planes(self) -> None:
+        """Raise if trials of one field of view are different planes: their ROIs can't be the same cells."""
+        first: dict[str, tuple[Any, Trial]] = {}
+        for trial in self:
+            plane = trial.inputs["movie"].options.get("plane") if "movie" in trial.inputs else None
+            if plane is None or SEGMENTATION not in trial.steps:
+                continue
+            other, before = first.setdefault(trial.fov, (plane, trial))
+            if other != plane:
+                raise ConfigError(
+                    f"Trials '{before.id}' (plane {other}) and '{trial.id}' (plane {plane}) are of one field of view, "
+                    f"'{trial.fov}', and would be segmented together. Give each plane a fov of its own."
+                )
+
     def _check_segmentation(self) -> None:
         """Raise what is wrong with the choice of segmentation now, not after the movies were read."""
         chosen = self.require_segmentation()
+        self._check_planes()
         if chosen.path is not None:
             reader = find_reader(chosen.path, "segmentation", reader=chosen.reader)
             check_options(reader, chosen.options, path=chosen.path)
