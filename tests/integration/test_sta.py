@@ -69,6 +69,15 @@ def test_the_command_takes_a_movie_and_signals_alone(tiny, tmp_path, pli):
     wrong = pli(*arguments, "--kinds", "group")
     assert wrong.returncode == 2 and "known to an experiment only" in wrong.stderr
     assert pli("sta", movie, "--sync", sync).returncode == 2
+    unsynced = pli("sta", movie, "--out", tmp_path / "none")
+    assert unsynced.returncode == 2 and "--sync FILE" in unsynced.stderr
+
+
+def test_mistyped_options_are_refused_before_the_movie_is_read():
+    with pytest.raises(ParameterError, match="kinds = 'groups' .*Did you mean 'group'"):
+        StaOptions(kinds="groups")  # six letters are not the kinds of six stims
+    with pytest.raises(ParameterError, match="method = 'dfof'"):
+        StaOptions(method="dfof")
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".npy", ".mat"])

@@ -276,12 +276,13 @@ def sta(
     from packerlabimaging.analysis import StaSettings
     from packerlabimaging.cli import text
     from packerlabimaging.pipeline import StaOptions, read_stim_order, sta_of_experiment, sta_of_files
+    from packerlabimaging.pipeline.discovery import is_results_folder
 
     _load_plugins(plugin)
     if order is not None and every is not None:
         raise ParameterError("Give either --order or --every, not both.")
     options = StaOptions(
-        kinds=read_stim_order(order) if order is not None else every or kinds,
+        kinds=read_stim_order(order) if order is not None else kinds if every is None else every,
         first_stim=first,
         between_s=between,
         settings=StaSettings(pre_s=pre, post_s=post, average_start_s=average[0], average_stop_s=average[1]),
@@ -297,6 +298,11 @@ def sta(
         channels = {"frame_clock": frame_clock, "stim": stim, "planes": plane or (), "channel": channel}
         made = sta_of_files(source, sync, out, options=options, progress=not json, **channels)
     else:
+        if source.exists() and source.suffix != ".toml" and not is_results_folder(source):
+            raise ParameterError(
+                f"'{source}' is no experiment file and no results folder. "
+                "For a movie, give its signals too: --sync FILE --out FOLDER."
+            )
         made = sta_of_experiment(_load(source), trials=trial or (), folder=out, options=options, progress=not json)
     text.print_sta(made, as_json=json)
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from packerlabimaging import analysis as tl
 from packerlabimaging._check import check_choice, check_length, check_positive
+from packerlabimaging._optional import import_optional
 from packerlabimaging.analysis.sta import Sta, StaSettings
 from packerlabimaging.analysis.sta_images import Method
 from packerlabimaging.core.findings import Finding
-from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
+from packerlabimaging.errors import FormatError, MissingFileError, ParameterError, StoreError
 from packerlabimaging.export import write_sta
 from packerlabimaging.io.readers import open_movie, open_signals
 from packerlabimaging.io.untrusted.mat import read_mat
@@ -59,6 +60,11 @@ class StaOptions:
 
     def __post_init__(self) -> None:
         check_choice("artefacts", self.artefacts, ("nan", "keep"))
+        check_choice("method", self.method, ("df", "dff", "z"))
+        if isinstance(self.kinds, str):
+            check_choice("kinds", self.kinds, ("all", "group"))
+        if self.mp4:  # before the movie is read, which may take long
+            import_optional("imageio_ffmpeg", extra="video", purpose="Writing MP4")
         check_positive("first_stim", self.first_stim)
         if isinstance(self.kinds, int):
             check_positive("number of kinds", self.kinds)
@@ -120,6 +126,8 @@ def sta_of_experiment(
     ------
     ParameterError
         If a trial has no stimulation.
+    StoreError
+        If the folder holds averages of the trial already.
     """
     options = options or StaOptions()
     able = [trial for trial in experiment if callable(getattr(trial, "sta", None))]
@@ -132,10 +140,11 @@ def sta_of_experiment(
     written = []
     for trial in chosen:
         given: Any = trial
-        kinds = "group" if options.kinds == "group" else options.kinds_of(given.stims["onset_s"].to_numpy(np.float64))
-        sta = given.sta(kinds=kinds, settings=options.settings, artefacts=options.artefacts, progress=progress)
         target = experiment.output / STA_FOLDER / trial.id if folder is None else Path(folder)
         plane = given.inputs["movie"].options.get("plane") or 0
+        _check_free(target, trial.id, plane)
+        kinds = "group" if options.kinds == "group" else options.kinds_of(given.stims["onset_s"].to_numpy(np.float64))
+        sta = given.sta(kinds=kinds, settings=options.settings, artefacts=options.artefacts, progress=progress)
         written.append(_write(target, sta, trial.id, plane, options, given.movie, given.metadata.pixel_size_um))
     return written
 
@@ -171,6 +180,8 @@ def sta_of_files(
     ------
     SyncError
         If the pulses can't be matched to the frames; the findings are listed.
+    StoreError
+        If the folder holds averages of this movie already.
     """
     options = options or StaOptions()
     if options.kinds == "group":
@@ -178,6 +189,7 @@ def sta_of_files(
     recorded, written = open_signals(signals), []
     chosen: Sequence[int | None] = planes or (None,)
     for plane in chosen:
+        _check_free(Path(folder), Path(movie).stem, plane or 0)
         opened = open_movie(movie, plane=plane, channel=channel)
         frames = tl.ImagedFrames.of(opened, plane=plane or 0)
         audit = tl.audit_sync(recorded, frames, frame_clock=frame_clock, stim=stim)
@@ -187,6 +199,16 @@ def sta_of_files(
         made = _write(Path(folder), sta, Path(movie).stem, plane or 0, options, opened, opened.metadata.pixel_size_um)
         written.append(StaFiles(made.name, made.files, made.n_stims, (*audit.findings, *made.findings)))
     return written
+
+
+def _check_free(folder: Path, name: str, plane: int) -> None:
+    """Raise if there are averages already: before the movie is read, not after."""
+    first = folder / f"{name}_Stim1_STA_Plane{plane + 1}_raw.tif"
+    if first.exists():
+        raise StoreError(
+            f"'{folder}' holds averages of '{name}' already ({first.name}, ...); nothing is overwritten. "
+            "Give another folder (--out FOLDER), or move them away."
+        )
 
 
 def _listed(trials: Sequence[Any]) -> str:
