@@ -68,6 +68,8 @@ def test_each_trial_gets_its_own_inputs_with_reasons(messy, tmp_path):
 @pytest.mark.slow
 def test_the_draft_runs(messy, tmp_path):
     draft = draft_experiment(messy, path=tmp_path / "experiment.toml")
+    # these stims come too closely for the default preset: take the other one, as the draft proposes
+    draft.path.write_text(draft.text.replace("# [trial.responses]", "[trial.responses]").replace("# preset", "preset"))
     experiment = Experiment.from_toml(draft.path).run(progress=False)
     assert {status.state for status in experiment.status()} == {"done"}
     assert experiment["t-013"].cells.n_vars == 600

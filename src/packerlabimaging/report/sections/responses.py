@@ -96,7 +96,8 @@ class Responses(ReportSection):
         tables = []
         families = own(responses).get("families")
         if families is not None and len(families):
-            tables.append(ReportTable.from_frame(families, caption="Populations: each is one family of tests."))
+            upright = families.astype(object).T.rename(index=lambda name: name.replace("_", " ")).rename_axis(index="")
+            tables.append(ReportTable.from_frame(upright, caption="Populations: each is one family of tests."))
         tables += _called(responses)
         text = [in_words(parameters)] if parameters else []
         if parameters.get("caveat"):
