@@ -74,6 +74,6 @@ def test_channels_are_chosen_by_name_or_number():
         choose_channel(2, names, "file", numbers=numbers)
     with pytest.raises(AmbiguousInputError, match="3 planes: 0 to 2"):
         choose_plane(None, 3, "file")
-    for plane in (3, -1, "x", True):
+    for plane in (3, -1, "x", True, 1.0):
         with pytest.raises(ParameterError, match="plane = "):
             choose_plane(plane, 3, "file")

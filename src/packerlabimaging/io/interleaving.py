@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -163,6 +164,6 @@ def choose_plane(plane: int | None, n_planes: int, source: str) -> int:
         if n_planes > 1:
             raise AmbiguousInputError(f"'{source}' has {n_planes} planes: 0 to {n_planes - 1}. Choose with plane=.")
         return 0
-    if isinstance(plane, bool) or plane not in range(n_planes):
+    if isinstance(plane, bool) or not isinstance(plane, Integral) or plane not in range(n_planes):
         raise ParameterError(f"plane = {plane!r} is not in '{source}'. Its planes: 0 to {n_planes - 1}.")
     return int(plane)
