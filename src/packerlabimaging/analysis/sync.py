@@ -325,7 +325,8 @@ def _program_ticks(frames: ImagedFrames, findings: list[Finding]) -> FrameClock 
         findings.append(Finding("nominal-frame-times", message, "warning", advice=advice, evidence={"rate_hz": rate}))
         return FrameClock.nominal(frames.n_frames * n_planes, rate * n_planes)
     message = "Nothing tells when the frames were taken: no frame clock, no frame times, no frame rate."
-    findings.append(Finding("no-frame-times", message, "error", advice="Give the frame rate in the metadata."))
+    advice = "Give the frame rate: frame_rate_hz, in [trial.metadata] of an experiment file."
+    findings.append(Finding("no-frame-times", message, "error", advice=advice))
     return None
 
 

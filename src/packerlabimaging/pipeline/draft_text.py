@@ -120,17 +120,15 @@ def _literal(value: Any) -> str:
 
 
 def quoted(target: Path, file: Path) -> str:
-    """Return a path relative to the experiment file, as TOML text.
+    """Return a path as TOML text: relative to the experiment file, or whole where they have nothing in common.
 
     Raises
     ------
     ParameterError
         If the name is not valid text.
     """
-    try:
-        text = Path(os.path.relpath(target, file.parent)).as_posix()
-    except ValueError:  # another drive
-        text = target.as_posix()
+    apart = target.anchor != file.anchor or len(Path(os.path.commonpath([target, file.parent])).parts) == 1
+    text = target.as_posix() if apart else Path(os.path.relpath(target, file.parent)).as_posix()
     try:
         text.encode()
     except UnicodeEncodeError as error:

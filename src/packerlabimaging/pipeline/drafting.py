@@ -138,7 +138,7 @@ def draft_experiment(
         If the file exists.
     """
     raw_folder, path = Path(raw_folder).resolve(), Path(path).resolve()
-    if path.exists() and not overwrite:
+    if raw_folder.is_dir() and path.exists() and not overwrite:
         raise StoreError(f"'{path}' exists already. Choose another name with --output, or replace it with --force.")
     found = find_recordings(raw_folder)
     movies, findings = _movies(raw_folder, found)
@@ -236,7 +236,7 @@ def _fields_of_view(movies: Sequence[MovieFacts]) -> list[str | None]:
 def _pair(movies: Sequence[MovieFacts], found: Sequence[Recording], progress: ProgressOption) -> list[DraftTrial]:
     signals = {recording.path: SignalsFacts.read(recording) for recording in found if recording.kind == "signals"}
     protocols = [ProtocolFacts.read(recording) for recording in found if recording.kind == "photostim"]
-    with progress_bar(progress, "Counting pulses") as report:
+    with progress_bar(progress if signals else False, "Counting pulses") as report:
         for done, recorded in enumerate(signals.values()):
             signals_candidates(movies, [recorded])  # reads the frame clocks, which are kept
             report(done + 1, len(signals))
