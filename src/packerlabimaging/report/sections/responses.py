@@ -97,7 +97,7 @@ class Responses(ReportSection):
         families = own(responses).get("families")
         if families is not None and len(families):
             upright = families.astype(object).T.rename(index=lambda name: name.replace("_", " ")).rename_axis(index="")
-            tables.append(ReportTable.from_frame(upright, caption="Populations: each is one family of tests."))
+            tables.append(ReportTable.from_frame(upright, caption="Populations: p values are corrected within each."))
         tables += _called(responses)
         text = [in_words(parameters)] if parameters else []
         if parameters.get("caveat"):
@@ -184,7 +184,8 @@ def _averages(cells: Any, responses: Any) -> list[ReportFigure]:
         labels = responses.obs["population"].astype(str).to_numpy(object)
         names = [*POPULATIONS, *sorted(set(labels[iscell]) - set(POPULATIONS))]
         groups = {name: iscell & (labels == name) for name in names}
-        figures.append(ReportFigure(pl.peristim_average(cells, groups=groups, **window), f"Cells by population. {ending}"))
+        said = "Cells by population: target (the cell of a target), exclusion (so near to one that light may reach it), other."
+        figures.append(ReportFigure(pl.peristim_average(cells, groups=groups, **window), f"{said} {ending}"))
     if "excited" in responses.obs:
         excited, suppressed = responses.obs["excited"].to_numpy(bool), responses.obs["suppressed"].to_numpy(bool)
         groups = {"excited": excited, "suppressed": suppressed, "not called": iscell & ~excited & ~suppressed}
