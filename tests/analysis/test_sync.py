@@ -502,3 +502,19 @@ def test_every_finding_is_documented():
         made = set(re.findall(r'Finding\(\s*"([a-z-]+)"', source))
         assert made
         assert not {code for code in made if f"`{code}`" not in page}, module
+
+
+def test_channels_that_are_low_during_a_pulse():
+    stims = np.array([6000, 9000, 12000])
+    signals, frames = recording(stims=stims)
+    plain = audit_sync(signals, ImagedFrames(n_frames=200), stim="markpoints2packio")
+    inverted = Signals(
+        [ArrayChannel(name, channel.read().max() - channel.read(), rate_hz=channel.rate_hz) for name, channel in signals.items()]
+    )
+    found = audit_sync(
+        inverted, ImagedFrames(n_frames=200), stim="markpoints2packio", active_low=("frame_clock", "markpoints2packio")
+    )
+    np.testing.assert_array_equal(found.clock.starts_s, plain.clock.starts_s)
+    np.testing.assert_array_equal(found.stims["onset_s"], plain.stims["onset_s"])
+    with pytest.raises(ParameterError, match="active_low names 'clock', which is neither"):
+        audit_sync(signals, ImagedFrames(n_frames=200), stim="markpoints2packio", active_low=("clock",))

@@ -98,10 +98,10 @@ def test_nobody_is_told_to_accept_that_there_is_no_answer(monkeypatch):
 
 
 def test_settings_of_the_synchronisation():
-    trial = TwoPhotonImagingTrial("t", settings={"sync": {"block": 2, "frame_clock_active": "low"}})
-    assert (trial.settings["sync"].block, trial.settings["sync"].frame_clock_active) == (2, "low")
-    with pytest.raises(ConfigError, match="frame_clock_active"):
-        TwoPhotonImagingTrial("t", settings={"sync": {"frame_clock_active": "up"}})
+    trial = TwoPhotonImagingTrial("t", settings={"sync": {"block": 2, "active_low": ["frame_clock"]}})
+    assert (trial.settings["sync"].block, trial.settings["sync"].active_low) == (2, ("frame_clock",))
+    with pytest.raises(ConfigError, match="active_low"):
+        TwoPhotonImagingTrial("t", settings={"sync": {"active_low": "up"}})
 
 
 @pytest.mark.parametrize("stim", ["led", ["slm", "led"], None])

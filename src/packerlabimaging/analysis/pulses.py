@@ -297,7 +297,8 @@ def _scan_findings(scan: _Scan, channel: Channel, active: Active) -> list[Findin
     if scan.active_fraction > MOSTLY and len(scan.onsets) > 1:
         other = "low" if active == "high" else "high"
         message = f"Channel '{channel.name}' is {active} for {scan.active_fraction:.0%} of the time: it may rest {active}."
-        advice = f'If its pulses are {other}, pass active="{other}"; onsets lie at the other edge then.'
+        of_trial = f', of a trial [trial.sync] active_low = ["{channel.name}"]' if other == "low" else ""
+        advice = f'If its pulses are {other}, pass active="{other}"{of_trial}; onsets lie at the other edge then.'
         measured = {"active_fraction": scan.active_fraction}
         findings.append(Finding(f"mostly-{active}", message, "warning", channel.name, advice, measured))
     return findings

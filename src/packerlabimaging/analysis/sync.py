@@ -16,7 +16,7 @@ from packerlabimaging.analysis.audit import SyncAudit
 from packerlabimaging.analysis.first_frame import settle_first_frame
 from packerlabimaging.analysis.frame_clock import FrameMatch, match_frame_clock, rate_findings
 from packerlabimaging.analysis.light import LightSeen, find_light
-from packerlabimaging.analysis.pulses import Active, detect_pulses
+from packerlabimaging.analysis.pulses import detect_pulses
 from packerlabimaging.analysis.stims import Triggers, make_stims, stim_findings
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.events import Events
@@ -104,7 +104,7 @@ def audit_sync(
     stim: str | Sequence[str] | None = None,
     protocol: PhotostimProtocol | Mapping[str, PhotostimProtocol] | None = None,
     block: int | None = None,
-    frame_clock_active: Active = "high",
+    active_low: Sequence[str] = (),
 ) -> SyncAudit:
     """Reconcile frame pulses, stimulation pulses, the movie's frames and the protocol.
 
@@ -122,8 +122,8 @@ def audit_sync(
         The stimulation protocol of the first channel, or ``{channel: protocol}``. In a channel without one each pulse is a stim.
     block
         Block of frame pulses to take where several fit; see :func:`match_frame_clock`.
-    frame_clock_active
-        Level of the frame clock during a pulse; a frame starts where a pulse does.
+    active_low
+        Channels that are low during a pulse; a frame or a stim starts where a pulse does.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def audit_sync(
     MissingInputError
         If a channel that is named does not exist.
     ParameterError
-        If a count makes no sense, or a protocol is given for a channel that is not named.
+        If a count makes no sense, or a protocol or ``active_low`` names a channel that is not looked at.
 
     Notes
     -----
@@ -158,10 +158,17 @@ def audit_sync(
         message = f"There is a stimulation protocol, but no channel of trigger pulses: {channels}."
         findings.append(Finding("no-stim-times", message, "error", advice="Name the channel of the triggers: stim=."))
         protocol = None
-    pulses = None
-    if signals is not None and frame_clock is not None:
-        pulses = detect_pulses(signals[frame_clock], active=frame_clock_active)
-    triggers = {} if signals is None else {name: detect_pulses(signals[name]) for name in names}
+    used = [*([] if frame_clock is None else [frame_clock]), *names]
+    unused = [name for name in active_low if name not in used]
+    if unused:
+        raise ParameterError(
+            f"active_low names '{unused[0]}', which is neither the frame clock nor a channel of stims. "
+            f"These are: {', '.join(used) or 'none'}."
+        )
+    found: dict[str, Events] = {}
+    if signals is not None:
+        found = {name: detect_pulses(signals[name], active="low" if name in active_low else "high") for name in used}
+    pulses, triggers = found.get(frame_clock or ""), {name: found[name] for name in names if name in found}
     audit = audit_pulses(pulses, frames, triggers=triggers, protocol=protocol, block=block)
     return replace(audit, findings=(*findings, *audit.findings))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
-from packerlabimaging._check import check_choice, check_positive
+from packerlabimaging._check import check_positive
 from packerlabimaging.errors import ParameterError
 
 
@@ -48,18 +47,17 @@ class SyncSettings:
         Codes of findings of severity "error" that the user has looked at and accepts; any other one stops the trial.
     block
         Block of frame pulses that is the movie's (zero-based, as numbered in the findings), where several fit.
-    frame_clock_active
-        Level of the frame clock during a pulse, ``"high"`` or ``"low"``; a frame starts where a pulse does.
+    active_low
+        Channels of frame clock or stims that are low during a pulse; a frame or a stim starts where a pulse does.
     """
 
     accept: tuple[str, ...] = ()
     block: int | None = None
-    frame_clock_active: Literal["high", "low"] = "high"
+    active_low: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.block is not None:
             check_positive("block", self.block, zero=True)
-        check_choice("frame_clock_active", self.frame_clock_active, ("high", "low"))
 
 
 @dataclass(frozen=True)

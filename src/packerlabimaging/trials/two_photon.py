@@ -149,7 +149,7 @@ class TwoPhotonImagingTrial(Trial):
             frames,
             frame_clock=self.role("sync", "frame_clock"),
             block=self.settings["sync"].block,
-            frame_clock_active=self.settings["sync"].frame_clock_active,
+            active_low=self.settings["sync"].active_low,
             **stimulation,
         )
 
