@@ -30,7 +30,7 @@ def expected(pixels, exclude=None):
     keep = np.ones(len(values), bool) if exclude is None else ~exclude
     means, differences = [], []
     for kind in (0, 1):
-        onsets = ONSETS[KINDS == kind]
+        onsets = ONSETS[np.equal(KINDS, kind)]
         mean = np.full((N_PRE + N_POST, *values.shape[1:]), np.nan)
         for place in range(N_PRE + N_POST):
             frames = [onset - N_PRE + place for onset in onsets]

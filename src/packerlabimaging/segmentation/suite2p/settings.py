@@ -39,10 +39,11 @@ _CHANGED: dict[str, Any] = {
 }
 """Defaults that differ from Suite2p's.
 
-Never a GPU unasked; the diameter from the pixel size; tau from the indicator's decay, where the user gave it; registration yes or no (a run is fresh, nothing can be done twice).
-100 frames for the reference image, because here all of them count (see ``registration.py``): on the standard simulation the
-motion left over is 0.104 pixels, with 400 frames 0.098 in five times the time. The scale of detection from the diameter (None): Suite2p's own estimate (0) took 6 instead of 12 pixels for one simulation out of two, whose 2,384 ROIs were
-noise but for 150.
+Never a GPU unasked; the diameter from the pixel size; tau from the indicator's decay, where the user gave it; registration
+yes or no (a run is fresh, nothing can be done twice). 100 frames for the reference image, because here all of them count
+(see ``registration.py``): on the standard simulation the motion left over is 0.104 pixels, with 400 frames 0.098 in five
+times the time. The scale of detection from the diameter (None): Suite2p's own estimate (0) took 6 instead of 12 pixels for
+one simulation out of two, whose 2,384 ROIs were noise but for 150.
 """
 
 _DECIDED = {
@@ -173,8 +174,8 @@ def _tau_s(given: float | None, indicator_decay_s: float | None, *, settings_def
         return float(given)
     if indicator_decay_s is None:
         warnings.warn(
-            f"The decay of the indicator is not known: Suite2p gets its own default, tau = {settings_default} s, for detection and "
-            "deconvolution. Give indicator_decay_s in the trial's metadata, or the engine setting tau.",
+            f"The decay of the indicator is not known: Suite2p gets its own default, tau = {settings_default} s, for detection "
+            "and deconvolution. Give indicator_decay_s in the trial's metadata, or the engine setting tau.",
             stacklevel=2,
         )
         return float(settings_default)
