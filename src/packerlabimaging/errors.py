@@ -56,6 +56,10 @@ class ParameterError(PackerLabImagingError, ValueError):
     """An argument has a value that makes no sense; the message says which values do."""
 
 
+class TooFewShamsError(ParameterError):
+    """A recording has too little time without light for the sham stims that a preset compares with."""
+
+
 class MissingInputError(PackerLabImagingError, KeyError):
     """What was asked for by name was not given: an input, a channel, a trial; the message says which there are."""
 

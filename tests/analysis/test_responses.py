@@ -17,7 +17,7 @@ from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.rois import RoiSet
 from packerlabimaging.core.schema import check_table
 from packerlabimaging.core.segmentation import Segmentation
-from packerlabimaging.errors import ParameterError, SchemaError
+from packerlabimaging.errors import ParameterError, SchemaError, TooFewShamsError
 from packerlabimaging.preprocessing import NeuropilSettings, build_cells
 
 SHAPE = (100, 200)
@@ -258,3 +258,16 @@ def test_a_table_without_its_neuropil_coefficients_is_refused():
     with pytest.raises(SchemaError, match=r"obs lacks \['offset'\]"):
         compute_responses(cells, stims)
     assert compute_responses(cells, stims, overrides={"subtract_neuropil": False}).n_obs == 4
+
+
+def test_where_no_preset_is_named_the_calibrated_one_is_taken_or_it_is_told():
+    def made(interval_s, **options):
+        cells, stims = make_cells(n_stims=20, interval_s=interval_s)
+        table = tl.compute_responses(cells, stims, **options)
+        told = [json.loads(finding)["code"] for finding in table.uns[UNS_KEY]["findings"]]
+        return table.uns[UNS_KEY]["preset"], told
+
+    assert made(5.0)[0] == "packerlab" and "not-calibrated" in made(5.0)[1]
+    assert made(30.0)[0] == "calibrated" and "not-calibrated" not in made(30.0)[1]
+    with pytest.raises(TooFewShamsError, match="needs 20"):
+        made(5.0, preset="calibrated")

@@ -90,7 +90,7 @@ def test_too_few_shams_are_refused_and_the_guard_that_is_named_is_enough():
         assert (len(shams) >= 40) == enough
     clock, artefact, real = make_recording(n_stims=60, interval_s=1.6)
     shams = place_shams(real, clock, artefact, preset=PRESET, rng=np.random.default_rng(0))
-    with pytest.raises(ParameterError, match="Not even without a guard"):
+    with pytest.raises(ParameterError, match="It needs 60. Give a spontaneous recording"):
         check_enough(shams, real, clock, artefact, preset=PRESET)
 
 

@@ -29,10 +29,6 @@ def assert_same_table(one, other):
         np.testing.assert_array_equal(np.asarray(one.layers[layer]), np.asarray(other.layers[layer]), err_msg=layer)
 
 
-PUBLISHED = {"responses": {"preset": "packerlab"}}
-"""What the simulated experiment's file says; its stims leave no time for shams."""
-
-
 def test_six_lines_give_the_same_tables_as_pli_run(copy_of_tiny, tmp_path, pli):
     done = pli("run", copy_of_tiny / "experiment.toml", "--json")
     assert done.returncode == 0, done.stderr
@@ -46,7 +42,7 @@ def test_six_lines_give_the_same_tables_as_pli_run(copy_of_tiny, tmp_path, pli):
         name: copy_of_tiny / (given if isinstance(given, str) else given["path"]) for name, given in described["inputs"].items()
     }
     experiment = pli_package.Experiment("by-hand", output=tmp_path / "by-hand")
-    experiment.add(pli_package.AllOpticalTrial(described["id"], inputs=paths, settings=PUBLISHED))
+    experiment.add(pli_package.AllOpticalTrial(described["id"], inputs=paths))
     experiment.run(engine="quick", progress=False)
 
     by_command = pli_package.Experiment.load(copy_of_tiny / "results")[described["id"]]
@@ -113,8 +109,6 @@ def test_inspect_init_run_on_a_raw_folder(copy_of_tiny, pli):
     assert set(trial["inputs"]) == {"sync", "photostim"} and all(found["reason"] for found in trial["inputs"].values())
     again = pli("init", copy_of_tiny / "raw", "--output", copy_of_tiny / "drafted.toml")
     assert again.returncode == 2 and "exists already" in again.stderr
-    with (copy_of_tiny / "drafted.toml").open("a") as file:  # the default preset needs time without light, which there is none of
-        file.write('\n[trial.responses]\npreset = "packerlab"\n')
     ran = pli("run", copy_of_tiny / "drafted.toml", "--json")
     assert ran.returncode == 0, ran.stderr
 
@@ -136,7 +130,7 @@ def test_masks_on_the_targets_and_adopting_our_own_run(tiny, finished, tmp_path,
     described = inputs_of(tiny)
     paths = {name: tiny / (given if isinstance(given, str) else given["path"]) for name, given in described["inputs"].items()}
     on_targets = pli_package.Experiment("targets", output=tmp_path / "targets")
-    on_targets.add(pli_package.AllOpticalTrial("t-001", inputs=paths, settings=PUBLISHED))
+    on_targets.add(pli_package.AllOpticalTrial("t-001", inputs=paths))
     on_targets.run(engine="masks", rois="targets", progress=False)
     trial = on_targets["t-001"]
     assert trial.cells.n_obs == trial.photostim.n_targets
@@ -145,14 +139,12 @@ def test_masks_on_the_targets_and_adopting_our_own_run(tiny, finished, tmp_path,
 
     run = next((finished / "results" / "segmentation").glob("quick-*"))
     adopting = pli_package.Experiment("adopting", output=tmp_path / "adopting")
-    adopting.add(pli_package.AllOpticalTrial("t-001", inputs=paths, settings=PUBLISHED)).run(segmentation=run, progress=False)
+    adopting.add(pli_package.AllOpticalTrial("t-001", inputs=paths)).run(segmentation=run, progress=False)
     original = next(iter(pli_package.Experiment.load(finished / "results")))
     assert_same_table(adopting["t-001"].cells, original.cells)
     assert json.loads(pli("inspect", run, "--json").stdout)[0]["format"] == "packerlabimaging-run"
 
-    without = pli_package.Experiment("none", output=tmp_path / "none").add(
-        pli_package.AllOpticalTrial("t-001", inputs=paths, settings=PUBLISHED)
-    )
+    without = pli_package.Experiment("none", output=tmp_path / "none").add(pli_package.AllOpticalTrial("t-001", inputs=paths))
     with pytest.raises(ConfigError, match="needs ROIs"):
         without.run(engine="masks", progress=False)
 

@@ -75,15 +75,15 @@ def evaluate(
     Raises
     ------
     ParameterError
-        If the preset needs shams or catch stims and there are too few.
+        If the preset needs shams (a TooFewShamsError) or catch stims and there are too few.
     """
-    scores = recording.score(windows, preset)
     catch = is_catch(stims)
     counted = windows.valid & ~catch
     real = RealStims(
         recording.clock, recording.artefact, stims["onset_s"].to_numpy()[counted], stims["end_s"].to_numpy()[counted]
     )
     sham_scores, findings = _score_shams(real, dark, preset, rng)
+    scores = recording.score(windows, preset)
     if preset.test == "catch":
         without_light = _scores_without_light(scores, windows.valid & catch, sham_scores, preset)
         thresholds = calibrate_thresholds(without_light, rng=rng)

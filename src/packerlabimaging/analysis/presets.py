@@ -14,7 +14,9 @@ from packerlabimaging._check import check_choice, check_positive, did_you_mean
 from packerlabimaging.errors import ParameterError
 
 DEFAULT_PRESET = "calibrated"
-"""The preset that is taken where none is named."""
+"""The preset that is taken where none is named and there is room for shams."""
+WITHOUT_SHAMS = "packerlab"
+"""The preset that is taken, and told, where none is named and there is no room for shams."""
 
 Test = Literal["sham", "wilcoxon", "t", "catch", "none"]
 """How ROIs are called over stims; see :class:`ResponsePreset`."""
@@ -252,7 +254,8 @@ class ResponseSettings:
     Parameters
     ----------
     preset
-        Name of a preset; see :func:`get_preset`.
+        Name of a preset; see :func:`get_preset`. None, the default: ``"calibrated"``, or where a recording has no room for sham
+        stims ``"packerlab"``, which a finding tells.
     overrides
         Its numbers that are replaced.
 
@@ -262,12 +265,12 @@ class ResponseSettings:
         If the preset or a field is unknown, or a value not possible.
     """
 
-    preset: str = DEFAULT_PRESET
+    preset: str | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.resolve()
 
     def resolve(self) -> ResponsePreset:
-        """Return the preset with its overrides."""
-        return get_preset(self.preset, **self.overrides)
+        """Return the preset with its overrides; the calibrated one where none is named."""
+        return get_preset(self.preset or DEFAULT_PRESET, **self.overrides)

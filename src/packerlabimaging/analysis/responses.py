@@ -7,7 +7,7 @@ preset that is stored with the result. A stim that can't be scored stays in the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,14 +24,14 @@ from packerlabimaging.analysis.evaluation import (
     is_catch,
     without_stims,
 )
-from packerlabimaging.analysis.presets import DEFAULT_PRESET, ResponsePreset, get_preset
+from packerlabimaging.analysis.presets import DEFAULT_PRESET, WITHOUT_SHAMS, ResponsePreset, get_preset
 from packerlabimaging.analysis.scoring import Windows, place_windows
 from packerlabimaging.analysis.stims import frames_of
 from packerlabimaging.core.clock import FrameClock
 from packerlabimaging.core.findings import Finding
 from packerlabimaging.core.photostim import PhotostimProtocol
 from packerlabimaging.core.schema import clock_of, make_table
-from packerlabimaging.errors import ParameterError, SchemaError
+from packerlabimaging.errors import ParameterError, SchemaError, TooFewShamsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def compute_responses(
     cells: AnnData,
     stims: pd.DataFrame,
     *,
-    preset: str = DEFAULT_PRESET,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     populations: pd.Series | None = None,
     spontaneous: AnnData | None = None,
@@ -61,7 +61,8 @@ def compute_responses(
         any group) in seconds; optional ``valid`` (false: not scored) and ``catch`` (true: a stim without light; scored, but no
         part of any test); further ones (``group``, ``repeat``, ``power_mw``, ...) are kept.
     preset, overrides
-        See :func:`get_preset`. By default ``"calibrated"``: called against sham stims, both signs.
+        See :func:`get_preset`. By default ``"calibrated"``: called against sham stims, both signs; where the recording has no
+        room for them, which a preset that is named refuses, ``"packerlab"`` with the finding ``not-calibrated``.
     populations
         Population of each ROI (index: ROI ids), e.g. target / exclusion / other: p values are corrected within each. One
         family by default. ROIs that are not cells (``iscell`` false) are scored but belong to no family.
@@ -95,32 +96,37 @@ def compute_responses(
     See :func:`wilcoxon_signed_rank` for why calls of suppression by the presets that use it are not to be trusted, and
     docs/responses.md for what each preset's false discovery rate was measured to be.
     """
-    chosen = get_preset(preset, **(overrides or {}))
-    recording, findings = _recording(cells, chosen)
-    var, windows = _stims_table(stims, recording, chosen, trial=str(cells.var["trial"].iloc[0]))
-    quiet = None if spontaneous is None else _same_rois(spontaneous, cells)
-    dark = without_stims(recording, var) if quiet is None else _recording(quiet, chosen)[0]
-    population = _populations(cells, populations)
-    families = np.where(cells.obs["iscell"].to_numpy(bool), population, "")
-    seed = int(np.random.default_rng(rng).integers(2**62))
 
-    def evaluated(of: Recording, without_light: Recording | None) -> Evaluation:
-        chance = np.random.default_rng(seed)
-        return evaluate(of, var, windows, preset=chosen, families=families, dark=without_light, rng=chance)
+    def make(name: str, told: list[Finding]) -> AnnData:
+        chosen = get_preset(name, **(overrides or {}))
+        recording, findings = _recording(cells, chosen)
+        findings = [*told, *findings]
+        var, windows = _stims_table(stims, recording, chosen, trial=str(cells.var["trial"].iloc[0]))
+        quiet = None if spontaneous is None else _same_rois(spontaneous, cells)
+        dark = without_stims(recording, var) if quiet is None else _recording(quiet, chosen)[0]
+        population = _populations(cells, populations)
+        families = np.where(cells.obs["iscell"].to_numpy(bool), population, "")
+        seed = int(np.random.default_rng(rng).integers(2**62))
 
-    result = evaluated(recording, dark)
-    columns = result.summary
-    if chosen.calls_rois and chosen.subtract_neuropil and "Fneu" in cells.layers:
-        plain_dark = replace(dark, traces=_of_layer(cells if quiet is None else quiet, "F").traces)
-        plain = evaluated(_of_layer(cells, "F"), plain_dark if chosen.test == "sham" else None).summary
-        neuropil = _of_layer(cells, "Fneu").score(windows, chosen).amplitude[:, ~is_catch(var)]
-        columns = columns.join(check_without_subtraction(columns, plain, neuropil))
-    obs = _with_columns(cells.obs.assign(population=population), columns.set_index(cells.obs_names))
-    findings += result.findings + _findings(windows, result.families, columns, var, chosen)
-    table = _response_table("responses", result, obs, var, chosen, findings)
-    table.obsm["spatial"] = np.asarray(cells.obsm["spatial"])
-    record(table, "tl.compute_responses", preset=chosen, n_stims=len(stims), spontaneous=spontaneous is not None, seed=seed)
-    return table
+        def evaluated(of: Recording, without_light: Recording | None) -> Evaluation:
+            chance = np.random.default_rng(seed)
+            return evaluate(of, var, windows, preset=chosen, families=families, dark=without_light, rng=chance)
+
+        result = evaluated(recording, dark)
+        columns = result.summary
+        if chosen.calls_rois and chosen.subtract_neuropil and "Fneu" in cells.layers:
+            plain_dark = replace(dark, traces=_of_layer(cells if quiet is None else quiet, "F").traces)
+            plain = evaluated(_of_layer(cells, "F"), plain_dark if chosen.test == "sham" else None).summary
+            neuropil = _of_layer(cells, "Fneu").score(windows, chosen).amplitude[:, ~is_catch(var)]
+            columns = columns.join(check_without_subtraction(columns, plain, neuropil))
+        obs = _with_columns(cells.obs.assign(population=population), columns.set_index(cells.obs_names))
+        findings += result.findings + _findings(windows, result.families, columns, var, chosen)
+        table = _response_table("responses", result, obs, var, chosen, findings)
+        table.obsm["spatial"] = np.asarray(cells.obsm["spatial"])
+        record(table, "tl.compute_responses", preset=chosen, n_stims=len(stims), spontaneous=spontaneous is not None, seed=seed)
+        return table
+
+    return _by_default(make, preset)
 
 
 def compute_target_responses(
@@ -130,7 +136,7 @@ def compute_target_responses(
     match: TargetMatch,
     protocol: PhotostimProtocol,
     *,
-    preset: str = DEFAULT_PRESET,
+    preset: str | None = None,
     overrides: Mapping[str, Any] | None = None,
     artefact: np.ndarray | None = None,
     trial: str = "",
@@ -172,7 +178,6 @@ def compute_target_responses(
     """
     import pandas as pd
 
-    chosen = get_preset(preset, **{**(overrides or {}), "subtract_neuropil": False})
     traces = check_traces("traces", traces)
     if not len(traces) == len(match.targets) == protocol.n_targets:
         raise ParameterError(
@@ -181,21 +186,38 @@ def compute_target_responses(
         )
     lit = np.zeros(clock.n_frames, bool) if artefact is None else check_mask(artefact, clock.n_frames)
 
-    def rows(rois: slice, frames: np.ndarray) -> np.ndarray:
-        return traces[rois][:, frames].astype(np.float32, copy=False)
+    def make(name: str, told: list[Finding]) -> AnnData:
+        chosen = get_preset(name, **{**(overrides or {}), "subtract_neuropil": False})
 
-    recording = Recording(rows, len(traces), clock, lit)
-    var, windows = _stims_table(stims, recording, chosen, trial=trial)
-    first = match.targets.index.get_indexer(pd.Index(match.targets["same_as"]))
-    families = np.where(first == np.arange(len(first)), "targets", "").astype(object)
-    dark, chance = without_stims(recording, var), np.random.default_rng(rng)
-    result = evaluate(recording, var, windows, preset=chosen, families=families, dark=dark, rng=chance)
-    obs = _with_columns(match.targets, result.summary.iloc[first].set_index(match.targets.index))
-    findings = [*match.findings, *result.findings, *_findings(windows, result.families, result.summary, var, chosen)]
-    table = _response_table("targets", result, obs, var, chosen, findings)
-    table.uns[UNS_KEY]["gate_um"] = match.settings.gate_um
-    record(table, "tl.compute_target_responses", preset=chosen, n_stims=len(stims), protocol=protocol.name)
-    return table
+        def rows(rois: slice, frames: np.ndarray) -> np.ndarray:
+            return traces[rois][:, frames].astype(np.float32, copy=False)
+
+        recording = Recording(rows, len(traces), clock, lit)
+        var, windows = _stims_table(stims, recording, chosen, trial=trial)
+        first = match.targets.index.get_indexer(pd.Index(match.targets["same_as"]))
+        families = np.where(first == np.arange(len(first)), "targets", "").astype(object)
+        dark, chance = without_stims(recording, var), np.random.default_rng(rng)
+        result = evaluate(recording, var, windows, preset=chosen, families=families, dark=dark, rng=chance)
+        obs = _with_columns(match.targets, result.summary.iloc[first].set_index(match.targets.index))
+        findings = [*told, *match.findings, *result.findings, *_findings(windows, result.families, result.summary, var, chosen)]
+        table = _response_table("targets", result, obs, var, chosen, findings)
+        table.uns[UNS_KEY]["gate_um"] = match.settings.gate_um
+        record(table, "tl.compute_target_responses", preset=chosen, n_stims=len(stims), protocol=protocol.name)
+        return table
+
+    return _by_default(make, preset)
+
+
+def _by_default(make: Callable[[str, list[Finding]], AnnData], preset: str | None) -> AnnData:
+    """Make a table by the preset that is named; by default the calibrated one, or where shams have no room the other, told."""
+    if preset is not None:
+        return make(preset, [])
+    try:
+        return make(DEFAULT_PRESET, [])
+    except TooFewShamsError as error:
+        message = f"Calls are by the preset '{WITHOUT_SHAMS}', not calibrated on this recording. {error}"
+        advice = "docs/responses.md tells how many false calls the preset was measured to make. Name a preset to choose."
+        return make(WITHOUT_SHAMS, [Finding("not-calibrated", message, "warning", advice=advice)])
 
 
 def _with_columns(obs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:

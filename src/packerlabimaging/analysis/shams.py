@@ -15,7 +15,7 @@ import numpy as np
 from packerlabimaging.analysis.presets import ResponsePreset
 from packerlabimaging.analysis.scoring import Windows, place_windows
 from packerlabimaging.core.clock import FrameClock
-from packerlabimaging.errors import ParameterError
+from packerlabimaging.errors import TooFewShamsError
 
 FEWEST_SHAMS = 20
 """Fewer shams that do not overlap say too little about the tails of a distribution."""
@@ -123,7 +123,7 @@ def check_enough(
 
     Raises
     ------
-    ParameterError
+    TooFewShamsError
         If they are too few; the message names the longest guard that would leave enough.
     """
     needed = shams_needed(len(real))
@@ -134,15 +134,19 @@ def check_enough(
     rng = np.random.default_rng(0)
     fit = (len(_dark_stretches(clock, artefact, before + after, guard_s=float(guard), rng=rng)) for guard in shorter)
     enough = next((guard for guard, n in zip(shorter, fit, strict=True) if n >= needed), None)
-    way = (
-        "Not even without a guard are there enough."
+    ways = (
+        []
         if enough is None
-        else f"Override sham_guard_s with at most {enough:g}, if responses are over by then."
+        else [
+            f"override sham_guard_s with at most {enough:g}, if responses are over by then "
+            f"([trial.responses] overrides = {{ sham_guard_s = {enough:g} }})"
+        ]
     )
-    raise ParameterError(
+    ways += ["give a spontaneous recording of the same cells", 'choose another preset ([trial.responses] preset = "packerlab")']
+    advice = ", or ".join(ways)
+    raise TooFewShamsError(
         f"The preset '{preset.name}' compares {len(real)} stims with sham stims, and only {len(shams)} fit into the time that "
-        f"has no light in it nor {preset.sham_guard_s:g} s before. It needs {needed}. {way} "
-        "Or give a spontaneous recording of the same cells, or choose another preset, e.g. 'packerlab'."
+        f"has no light in it nor {preset.sham_guard_s:g} s before. It needs {needed}. {advice[0].upper()}{advice[1:]}."
     )
 
 

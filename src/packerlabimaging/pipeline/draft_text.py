@@ -90,8 +90,8 @@ def _trial_lines(trial: DraftTrial, path: Path) -> Iterator[str]:
             yield f"# {name} = {example}".ljust(33) + f" # {meaning}"
     if not ("photostim" in trial.inputs or "photostim" in trial.candidates):
         return
-    yield "# [trial.responses]".ljust(33) + " # Stims less than some 10 s apart? The default preset then stops, and says so:"
-    yield '# preset = "packerlab"'.ljust(33) + " # take this one, and read in docs/responses.md how far to trust it"
+    yield "# [trial.responses]".ljust(33) + " # how responses are called; by default against sham stims, where there is room"
+    yield '# preset = "packerlab"'.ljust(33) + " # for them, else by this preset: docs/responses.md tells how far to trust it"
     if "plane" in trial.choices:
         yield "# [trial.plane]"
         yield "# z_um = 0.0".ljust(33) + " # depth of the plane on the scale of the targets' z: tells which of them are in it"
