@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from packerlabimaging._memory import return_large_arrays
+from packerlabimaging._memory import share_freed_memory
 from packerlabimaging.errors import PackerLabImagingError, ParameterError
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name that the terminal can't show is no reason to fail
-    return_large_arrays()
+    share_freed_memory()
     try:
         app(args=arguments, prog_name="pli")
     except (PackerLabImagingError, OSError) as error:  # OSError: the disk is full, gone, read-only ...
