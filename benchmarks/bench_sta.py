@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measure import main, read_limit
+from measure import main, read_limit, write_noise
 
 SHAPE = (512, 512)
 RATE_HZ = 30.0
@@ -23,11 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(folder: Path, arguments: argparse.Namespace) -> None:
-    rng = np.random.default_rng(0)
-    block = rng.integers(0, 8000, (100, *SHAPE)).astype(np.uint16)
-    with (folder / "movie.bin").open("wb") as file:
-        for start in range(0, arguments.frames, len(block)):
-            block[: arguments.frames - start].tofile(file)
+    write_noise(folder / "movie.bin", n_frames=arguments.frames, frame_shape_px=SHAPE)
 
 
 def _onsets(arguments: argparse.Namespace) -> np.ndarray:

@@ -32,6 +32,16 @@ def read_limit(path: Path, *, buffer_bytes: int = 4 << 20) -> int:
     return total
 
 
+def write_noise(path: Path, *, n_frames: int, frame_shape_px: tuple[int, int]) -> None:
+    """Write a raw uint16 movie of noise, of 13 bits, in the memory of a hundred frames."""
+    import numpy as np
+
+    block = np.random.default_rng(0).integers(0, 8000, (100, *frame_shape_px)).astype(np.uint16)
+    with path.open("wb") as file:
+        for start in range(0, n_frames, len(block)):
+            block[: n_frames - start].tofile(file)
+
+
 def main(
     script: str,
     *,

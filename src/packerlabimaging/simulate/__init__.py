@@ -3,7 +3,8 @@
 from packerlabimaging.simulate.experiment import simulate_experiment
 from packerlabimaging.simulate.parameters import SimulationParameters
 from packerlabimaging.simulate.scoring import compare_with_truth
-from packerlabimaging.simulate.traces import SimulatedTraces, TraceParameters, simulate_traces
+from packerlabimaging.simulate.trace_parameters import TraceParameters
+from packerlabimaging.simulate.traces import SimulatedTraces, simulate_traces
 from packerlabimaging.simulate.truth import Truth, load_truth
 
 __all__ = [
