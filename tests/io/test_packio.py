@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import struct
 import tracemalloc
 
 import numpy as np
 import pytest
+from damage import only_our_errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError, ParameterError
+from packerlabimaging.errors import FormatError, MissingFileError, ParameterError
 from packerlabimaging.io.packio import PackIOReader, PaqWriter, channels, iter_channels, read_paq_header, write_paq
 from packerlabimaging.io.readers import open_signals
 
@@ -218,11 +218,11 @@ def test_damaged_files_raise_only_our_errors(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("paq") / ("a.paq" if block else "a.bin")
     path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))])
     PackIOReader().detect(path)
-    with contextlib.suppress(PackerLabImagingError):
+    with only_our_errors():
         signals = PackIOReader().open(path)
         for channel in signals.values():
             channel.read()
-    with contextlib.suppress(PackerLabImagingError):
+    with only_our_errors():
         PackIOReader().inspect(path)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import numpy as np
 import pytest
+from damage import only_our_errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +13,6 @@ from packerlabimaging.errors import (
     AmbiguousInputError,
     FormatError,
     MissingFileError,
-    PackerLabImagingError,
     ParameterError,
 )
 from packerlabimaging.io import find_reader, inspect_path, read_photostim
@@ -337,7 +335,7 @@ def test_damaged_files_give_only_our_errors(tmp_path_factory, data):
         )
         raw = raw[:at] + piece + raw[at + data.draw(st.integers(0, 12)) :]
     path.write_bytes(raw)
-    with contextlib.suppress(PackerLabImagingError):
+    with only_our_errors():
         if MarkPointsReader().detect(folder):
             MarkPointsReader().inspect(folder)
         MarkPointsReader().open(paths[0], galvo_extent_v=EXTENT).shots()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 
 import numpy as np
 import pytest
 import tifffile
+from damage import only_our_errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from packerlabimaging.core.photostim import PhotostimProtocol, PhotostimRow
-from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
+from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError
 from packerlabimaging.io import read_photostim
 from packerlabimaging.io.naparm import NaparmReader, write_naparm
 
@@ -488,6 +488,6 @@ def test_damaged_folders_raise_only_our_errors(tmp_path_factory, data):
     for _ in range(data.draw(st.integers(0, 5))):
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(raw[: data.draw(st.integers(0, len(raw)))] if data.draw(st.booleans()) else raw)
-    with contextlib.suppress(PackerLabImagingError):
+    with only_our_errors():
         if NaparmReader().detect(folder):
             NaparmReader().inspect(folder)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import tracemalloc
 
 import numpy as np
 import pytest
+from damage import only_our_errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, PackerLabImagingError, ParameterError
+from packerlabimaging.errors import AmbiguousInputError, FormatError, MissingFileError, ParameterError
 from packerlabimaging.io import open_signals
 from packerlabimaging.io.prairieview.voltage import (
     PrairieViewVoltageReader,
@@ -275,7 +275,7 @@ def test_damaged_files_raise_only_our_errors(tmp_path_factory, data):
     reader = PrairieViewVoltageReader()
     reader.detect(path)
     reader.inspect(path)
-    with contextlib.suppress(PackerLabImagingError):
+    with only_our_errors():
         for channel in open_voltage_recording(path).values():
             channel.read()
 

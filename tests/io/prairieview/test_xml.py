@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from damage import only_our_errors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from packerlabimaging.errors import FormatError, MissingFileError, PackerLabImagingError
+from packerlabimaging.errors import FormatError, MissingFileError
 from packerlabimaging.io.prairieview import read_pvscan, state
 from packerlabimaging.io.prairieview.reader import PrairieViewReader
 
@@ -176,5 +176,5 @@ def test_damaged_documents_raise_our_errors_only(tmp_path_factory, data: st.Data
     reader.detect(folder)
     reader.inspect(folder)
     reader.inspect(path)
-    with contextlib.suppress(PackerLabImagingError):
+    with only_our_errors():
         read_pvscan(path)
